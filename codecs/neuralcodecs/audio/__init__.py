@@ -1,0 +1,1 @@
+"""Audio edges: files, datasets, losses, discriminators, metrics."""

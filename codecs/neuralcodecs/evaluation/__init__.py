@@ -1,0 +1,1 @@
+"""What is measured on a codec: real files, metrics, tables, plots."""

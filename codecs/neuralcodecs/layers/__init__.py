@@ -1,0 +1,1 @@
+"""Building blocks: tensor in, tensor out."""

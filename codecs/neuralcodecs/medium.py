@@ -1,0 +1,52 @@
+"""What the signals of a codec are: how files become signals and back, and in which unit their rate is told."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+
+from jaxtyping import Float
+from torch import Tensor
+
+from neuralcodecs.configured import Configured
+
+
+@dataclass(frozen=True)
+class SignalInfo:
+    """What a file says about its signal. ``rate``: samples per second (0 for images). ``shape``: axes after channels."""
+
+    rate: int
+    channels: int
+    shape: tuple[int, ...]
+
+
+class Medium(Configured, ABC):
+    """The edge between files and signals; a codec holds one, so no other code asks whether it is audio or image.
+
+    ``channels`` and ``rate`` (samples per second; 0 where there is no time) are those of the codec's signal.
+    ``suffixes``: file name endings that it reads, the first being what decode writes by default.
+    ``unit``: of the bitrate, for example ``kbit/s``.
+    """
+
+    channels: int
+    rate: int
+    suffixes: tuple[str, ...]
+    unit: str
+
+    @abstractmethod
+    def read(self, path: Path) -> tuple[Float[Tensor, "c *space"], SignalInfo]:
+        """The file as a signal of this medium (resampled, mixed to ``channels``) and what the file itself was.
+
+        Raises CodecError naming the file when it cannot be read or is larger than the medium's limit.
+        """
+
+    @abstractmethod
+    def write(self, path: Path, signal: Float[Tensor, "c *space"], original: SignalInfo) -> None:
+        """Write a signal with the original's rate, channels and exact shape."""
+
+    @abstractmethod
+    def extent(self, shape: tuple[int, ...]) -> float:
+        """Size of a signal in the unit of the medium: seconds of audio, pixels of an image."""
+
+    @abstractmethod
+    def bitrate(self, bits: float, shape: tuple[int, ...]) -> float:
+        """Bits of a signal of ``shape``, expressed in ``unit``."""
