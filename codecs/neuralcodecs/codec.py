@@ -206,7 +206,9 @@ class Codec(Configured, nn.Module):
     ) -> None:
         super().__init__()
         if encoder.channels != medium.channels:
-            raise CodecError(f"encoder takes {encoder.channels} channels, medium has {medium.channels}: make them equal")
+            raise CodecError(
+                f"encoder takes {encoder.channels} channels, medium has {medium.channels}: make them equal"
+            )
         self.medium = medium
         self.encoder = encoder
         self.quantizer = quantizer(encoder.dim)

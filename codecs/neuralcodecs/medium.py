@@ -3,11 +3,13 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from jaxtyping import Float
 from torch import Tensor
 
 from neuralcodecs.configured import Configured
+from neuralcodecs.criteria import Metric
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,13 @@ class SignalInfo:
     rate: int
     channels: int
     shape: tuple[int, ...]
+
+
+class Writer(Protocol):
+    """The part of TensorBoard's SummaryWriter that media write to."""
+
+    def add_audio(self, tag: str, snd_tensor: Tensor, global_step: int, sample_rate: int) -> None: ...
+    def add_image(self, tag: str, img_tensor: Tensor, global_step: int) -> None: ...
 
 
 class Medium(Configured, ABC):
@@ -50,3 +59,11 @@ class Medium(Configured, ABC):
     @abstractmethod
     def bitrate(self, bits: float, shape: tuple[int, ...]) -> float:
         """Bits of a signal of ``shape``, expressed in ``unit``."""
+
+    @abstractmethod
+    def metrics(self) -> list[Metric]:
+        """The metrics that evaluation uses when none are named."""
+
+    @abstractmethod
+    def show(self, writer: Writer, tag: str, signal: Float[Tensor, "c *space"], step: int) -> None:
+        """Write a signal to TensorBoard as one would judge it: sound and spectrogram, or picture."""
