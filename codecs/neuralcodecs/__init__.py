@@ -1,6 +1,7 @@
 """neuralcodecs: train, judge and use neural codecs and tokenizers that are composed in a config."""
 
-from neuralcodecs.codec import Codec, Codes, Decoder, Encoder, Quantized, Quantizer, Stream
+from neuralcodecs.codec import Codec, Decoder, Encoder, Quantized, Quantizer
+from neuralcodecs.codes import Codes, Stream
 from neuralcodecs.errors import CodecError
 
 __all__ = ["Codec", "CodecError", "Codes", "Decoder", "Encoder", "Quantized", "Quantizer", "Stream"]

@@ -9,8 +9,7 @@ Everything else (training, files, evaluation, language models) is written agains
 import math
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,11 +17,10 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from neuralcodecs.codes import Codes, Shape, Stream
 from neuralcodecs.configured import Configured
 from neuralcodecs.errors import CodecError
 from neuralcodecs.medium import Medium
-
-Shape = tuple[int, ...]
 
 
 class Encoder(Configured, nn.Module, ABC):
@@ -82,7 +80,9 @@ class Quantizer(Configured, nn.Module, ABC):
 
         A collective call under DDP. Quantizers that learn by gradient alone have nothing to do.
         """
-        return None
+
+    def discard(self) -> None:
+        """Forget what training forwards have gathered since the last update: their step was skipped."""
 
 
 class Decoder(Configured, nn.Module, ABC):
@@ -108,71 +108,6 @@ class Scaler(Configured, ABC):
 
     @abstractmethod
     def __call__(self, signal: Float[Tensor, "b c *space"]) -> Float[Tensor, " b"]: ...
-
-
-@dataclass(frozen=True)
-class Stream:
-    """One named integer tensor of a codec's output.
-
-    ``values``: int64 ``(b, q, *grid)``. ``alphabet``: size of the alphabet of each of the q rows.
-    ``grids``: the true grid shape of each batch item; positions beyond it are padding (zeros).
-    """
-
-    name: str
-    values: Tensor
-    alphabet: Shape
-    grids: tuple[Shape, ...]
-
-    def item(self, index: int) -> "Stream":
-        """The stream of one batch item, without padding: values ``(1, q, *grid)``."""
-        region = (slice(index, index + 1), slice(None), *(slice(n) for n in self.grids[index]))
-        return replace(self, values=self.values[region], grids=(self.grids[index],))
-
-
-@dataclass(frozen=True)
-class Codes:
-    """Named streams of a batch, and the shape (samples; or height, width) of each item's signal."""
-
-    streams: tuple[Stream, ...]
-    shapes: tuple[Shape, ...]
-
-    def __iter__(self) -> Iterator[Stream]:
-        return iter(self.streams)
-
-    def __getitem__(self, name: str) -> Tensor:
-        return self.stream(name).values
-
-    def __len__(self) -> int:
-        return len(self.streams)
-
-    def stream(self, name: str) -> Stream:
-        for stream in self.streams:
-            if stream.name == name:
-                return stream
-        raise KeyError(f"no stream {name!r}; these codes have {[s.name for s in self.streams]}")
-
-    def item(self, index: int) -> "Codes":
-        """The codes of one batch item, without padding."""
-        return Codes(tuple(s.item(index) for s in self.streams), (self.shapes[index],))
-
-    def items(self) -> list["Codes"]:
-        return [self.item(i) for i in range(len(self.shapes))]
-
-    @staticmethod
-    def batch(items: Sequence["Codes"]) -> "Codes":
-        """Join codes with the same streams, padding every grid with zeros to the longest."""
-        streams = []
-        for parts in zip(*items, strict=True):
-            grids = tuple(grid for part in parts for grid in part.grids)
-            largest = tuple(max(axis) for axis in zip(*grids, strict=True))
-            values = parts[0].values.new_zeros((len(grids), len(parts[0].alphabet), *largest))
-            row = 0
-            for part in parts:
-                rows = slice(row, row + part.values.shape[0])
-                values[(rows, slice(None), *(slice(n) for n in part.values.shape[2:]))] = part.values
-                row = rows.stop
-            streams.append(replace(parts[0], values=values, grids=grids))
-        return Codes(tuple(streams), tuple(shape for item in items for shape in item.shapes))
 
 
 QuantizerFactory = Callable[[int], Quantizer]

@@ -32,13 +32,13 @@ class Discriminator(nn.Module, ABC):
 
 
 class MetricFailure(Exception):
-    """This metric has no value for this pair of signals (too short, silent ...); counted, never replaced by a number."""
+    """No value for this pair of signals (too short, silent ...); counted, never replaced by a number."""
 
 
 class Metric(ABC):
     """A figure of one decoded signal against its reference; both whole, of equal shape, on the CPU.
 
-    ``names``: of the figures it returns. ``definition``: one line with package, version and settings, printed with them.
+    ``names``: of the figures it returns. ``definition``: package, version and settings in a line, printed with them.
     """
 
     names: tuple[str, ...]

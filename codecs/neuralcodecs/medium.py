@@ -14,7 +14,7 @@ from neuralcodecs.criteria import Metric
 
 @dataclass(frozen=True)
 class SignalInfo:
-    """What a file says about its signal. ``rate``: samples per second (0 for images). ``shape``: axes after channels."""
+    """What a file says of its signal. ``rate``: samples per second (0 for images). ``shape``: axes after channels."""
 
     rate: int
     channels: int
