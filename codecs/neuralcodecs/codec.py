@@ -192,7 +192,8 @@ class Codec(Configured, nn.Module):
             signal = self._decode_equal(Codes.batch([codes.item(i) for i in members]), shape)
             if output is None:
                 output = signal.new_zeros((len(codes.shapes), self.encoder.channels, *largest))
-            output[(members, slice(None), *(slice(n) for n in shape))] = signal
+            for index, item in zip(members, signal, strict=True):
+                self._fit(output[index], shape).copy_(item)
         if output is None:
             raise CodecError("no items to decode: the batch is empty")
         return output
@@ -245,8 +246,8 @@ class Codec(Configured, nn.Module):
         return self.scaler(signal).view(-1, *(1,) * (signal.ndim - 1))
 
     @staticmethod
-    def _fit(signal: Tensor, shape: Shape) -> Tensor:
-        return signal[(slice(None), slice(None), *(slice(n) for n in shape))]
+    def _fit(signal: Tensor, shape: Sequence[int]) -> Tensor:
+        return signal[(..., *(slice(n) for n in shape))]
 
     def _encode_equal(self, signal: Tensor, levels: int) -> Codes:
         shape = tuple(signal.shape[2:])

@@ -1,0 +1,174 @@
+"""Codecs on disk: an exported folder (config.yaml + model.safetensors), a Lightning checkpoint, or a hub id.
+
+Nothing here unpickles. A config that came with weights may name classes of this package only, unless it is trusted.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from neuralcodecs.atomic import atomic
+from neuralcodecs.codec import Codec
+from neuralcodecs.errors import CodecError
+
+CONFIG = "config.yaml"
+WEIGHTS = "model.safetensors"
+MAX_CONFIG_BYTES = 1_000_000
+
+
+def save(codec: Codec, directory: Path) -> None:
+    """Write ``config.yaml`` and ``model.safetensors`` into ``directory``, made if needed."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with atomic(directory / WEIGHTS) as temporary:
+        save_file({name: tensor.contiguous() for name, tensor in codec.state_dict().items()}, temporary)
+    with atomic(directory / CONFIG) as temporary:
+        temporary.write_text(yaml.safe_dump(codec.config(), sort_keys=False))
+
+
+def load(source: str | Path, trust: bool = False) -> Codec:
+    """The codec in a folder, a checkpoint (its averaged weights where it has them) or at a hub id; in evaluation mode.
+
+    Raises CodecError naming the source when it is missing, damaged, does not fit its config, or names foreign classes.
+    """
+    path = locate(source)
+    config = _checkpoint(path)["codec"] if path.is_file() else _read_config(path / CONFIG)
+    codec = build(config, str(source), trust)
+    state = load_state(path)
+    _check_state(codec.state_dict(), state, str(source))
+    codec.load_state_dict(state)
+    return codec.eval()
+
+
+def locate(source: str | Path) -> Path:
+    """A local folder or file, or the local copy of a hub repository such as ``owner/name``."""
+    path = Path(source)
+    if path.exists():
+        return path
+    if str(source).count("/") != 1 or path.suffix or str(source).startswith((".", "/", "~")):
+        raise CodecError(f"no model at {source}: give a checkpoint, an exported folder or a hub id owner/name")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    try:
+        return Path(snapshot_download(str(source), allow_patterns=[CONFIG, WEIGHTS]))
+    except (RepositoryNotFoundError, LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise CodecError(
+            f"no folder {source} here, and no hub model of that name could be fetched: {reason}"
+        ) from error
+
+
+def load_state(path: Path) -> dict[str, Tensor]:
+    """The codec's tensors by name, from a folder or a checkpoint; averaged weights where a checkpoint has them."""
+    if path.is_dir():
+        try:
+            return load_file(path / WEIGHTS)
+        except (SafetensorError, OSError) as error:
+            raise CodecError(
+                f"{path / WEIGHTS} cannot be read ({error}): export or download the model again"
+            ) from error
+    checkpoint = _checkpoint(path)
+    prefix = "codec."
+    state = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
+    for callback in checkpoint.get("callbacks", {}).values():
+        state |= callback.get("average", {})
+    return state
+
+
+def build(config: dict[str, Any], source: str, trust: bool = False) -> Codec:
+    """A codec with fresh weights from ``{class_path, init_args}``; ``source`` is named in errors."""
+    from jsonargparse import ArgumentError, ArgumentParser
+
+    if not isinstance(config, dict) or not str(config.get("class_path", "")).endswith("Codec"):
+        raise CodecError(f"{source} holds no codec config: expected class_path and init_args of a Codec")
+    with _import_policy(trust):
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_class_arguments(Codec, "codec")
+        try:
+            parsed = parser.parse_object({"codec": config.get("init_args", {})})
+            return parser.instantiate_classes(parsed).codec
+        except (ArgumentError, TypeError, ValueError, AttributeError) as error:
+            reason = " ".join(str(error).split())[:400]
+            raise CodecError(
+                f"the config of {source} was refused ({reason}); if it names classes of your own, say --trust"
+            ) from error
+
+
+def fingerprint(codec: Codec) -> bytes:
+    """8 bytes that identify what codes mean: weights of encoder and quantizer, and the layout of the streams.
+
+    The decoder is not part of it: a codec whose decoder was swapped or fine-tuned reads the files of the original.
+    """
+    parts = {"segmenter": codec.segmenter, "scaler": codec.scaler}
+    layout = {
+        "rate": codec.medium.rate,
+        "channels": codec.medium.channels,
+        "strides": codec.encoder.strides,
+        "codebook_sizes": codec.quantizer.codebook_sizes,
+        **{k: (type(v).__name__, v.describe()["init_args"]) for k, v in parts.items() if v is not None},
+    }
+    digest = hashlib.sha256(json.dumps(layout, sort_keys=True).encode())
+    for part in (codec.encoder, codec.quantizer):
+        for name, tensor in sorted(part.state_dict().items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.digest()[:8]
+
+
+def _checkpoint(path: Path) -> dict[str, Any]:
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # torch.load has no common base for what damaged or hostile files raise
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        raise CodecError(f"{path} is not a readable checkpoint ({reason}); nothing was loaded from it") from error
+    if not isinstance(checkpoint, dict) or "codec" not in checkpoint or "state_dict" not in checkpoint:
+        raise CodecError(f"{path} is no checkpoint of this package: it has no codec config and weights")
+    return checkpoint
+
+
+def _read_config(path: Path) -> Any:
+    if not path.is_file():
+        raise CodecError(f"no {path.name} in {path.parent}: an exported model has {CONFIG} and {WEIGHTS}")
+    if path.stat().st_size > MAX_CONFIG_BYTES:
+        raise CodecError(f"{path} has {path.stat().st_size} bytes, more than the {MAX_CONFIG_BYTES} a config may have")
+    try:
+        return yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise CodecError(f"{path} is not YAML: {' '.join(str(error).split())[:200]}") from error
+
+
+def _check_state(expected: dict[str, Tensor], state: dict[str, Tensor], source: str) -> None:
+    missing, unknown = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
+    if missing or unknown:
+        raise CodecError(f"weights of {source} do not fit its config: missing {missing[:3]}, unknown {unknown[:3]}")
+    for name, tensor in state.items():
+        want = expected[name]
+        if tensor.shape != want.shape:
+            raise CodecError(
+                f"{name} in {source} has shape {tuple(tensor.shape)}, its config makes {tuple(want.shape)}"
+            )
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise CodecError(f"{name} in {source} holds values that are not finite: the model is unusable")
+
+
+@contextmanager
+def _import_policy(trust: bool) -> Iterator[None]:
+    """Let jsonargparse import this package alone. The policy is global to a process, so it is put back afterwards."""
+    from jsonargparse import _common, set_parsing_settings
+
+    saved = dict(_common.parsing_settings)
+    try:
+        if not trust:
+            set_parsing_settings(import_path_denylist=["*"], import_path_allowlist=["neuralcodecs"])
+        yield
+    finally:
+        _common.parsing_settings.update(saved)

@@ -1,0 +1,119 @@
+"""The adversarial game as one object: a discriminator, its loss, and the gradients it gives to the codec.
+
+Losses: hinge (EnCodec, https://arxiv.org/abs/2210.13438 section 3.4) and least squares (DAC, https://arxiv.org/abs/2306.06546).
+
+    real, output.leaf --cat--> discriminator (one forward)
+        fake logits, features --> adversarial, features: differentiated down to output.leaf only (terms on the output)
+        real and fake logits  --> discriminator: reaches the discriminator's parameters and ends at the leaf
+"""
+
+import random
+from abc import ABC, abstractmethod
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from neuralcodecs.criteria import Discriminator, Verdict
+from neuralcodecs.training.seeds import derive
+from neuralcodecs.training.terms import Output, Term, Terms
+
+
+class Game(ABC):
+    """The two losses of a GAN, each for the logits of one (sub-)discriminator."""
+
+    @abstractmethod
+    def discriminator(self, real: Tensor, fake: Tensor) -> Float[Tensor, ""]: ...
+
+    @abstractmethod
+    def generator(self, fake: Tensor) -> Float[Tensor, ""]: ...
+
+
+class Hinge(Game):
+    """max(0, 1 - real) + max(0, 1 + fake); the generator's is max(0, 1 - fake)."""
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Float[Tensor, ""]:
+        return torch.relu(1 - real).mean() + torch.relu(1 + fake).mean()
+
+    def generator(self, fake: Tensor) -> Float[Tensor, ""]:
+        return torch.relu(1 - fake).mean()
+
+
+class LeastSquares(Game):
+    """(1 - real)^2 + fake^2; the generator's is (1 - fake)^2."""
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Float[Tensor, ""]:
+        return (1 - real).square().mean() + fake.square().mean()
+
+    def generator(self, fake: Tensor) -> Float[Tensor, ""]:
+        return (1 - fake).square().mean()
+
+
+def feature_distance(real: list[Verdict], fake: list[Verdict], relative: bool) -> Float[Tensor, ""]:
+    """Mean over all layers of the L1 distance of features, relative to the mean magnitude of the real ones if asked."""
+    distances = []
+    for real_verdict, fake_verdict in zip(real, fake, strict=True):
+        for a, b in zip(real_verdict.features, fake_verdict.features, strict=True):
+            distance = (a.detach() - b).abs().mean()
+            distances.append(distance / a.detach().abs().mean().clamp_min(1e-8) if relative else distance)
+    return torch.stack(distances).mean()
+
+
+class Adversary(nn.Module):
+    """Plays a discriminator against the codec.
+
+    Args:
+        discriminator: judges real and decoded signals.
+        game: hinge by default.
+        weight: of the adversarial term.
+        feature_weight: of feature matching; 0 leaves it out.
+        relative_features: divide each layer's distance by the real features' mean magnitude (EnCodec eq. 2).
+        probability: share of optimizer steps in which the discriminator learns (EnCodec: 2/3 at 24 kHz, 1/2 at 48).
+        start: batches before the game begins; until then the codec trains on the other terms alone.
+    """
+
+    def __init__(
+        self,
+        discriminator: Discriminator,
+        game: Game | None = None,
+        weight: float = 1.0,
+        feature_weight: float = 1.0,
+        relative_features: bool = True,
+        probability: float = 1.0,
+        start: int = 0,
+    ) -> None:
+        super().__init__()
+        self.discriminator = discriminator
+        self.game = game or Hinge()
+        self.weight = weight
+        self.feature_weight = feature_weight
+        self.relative_features = relative_features
+        self.probability = probability
+        self.start = start
+
+    def forward(self, output: Output, target: Float[Tensor, "b c *space"], batch: int, seed: int) -> Terms:
+        """Terms of both players from one forward on [real; fake].
+
+        ``seed`` decides whether the discriminator learns from this batch: the same answer on every rank.
+        """
+        if batch < self.start:
+            return {"discriminator": self._idle(output)}
+        size = len(target)
+        verdicts = self.discriminator(torch.cat([target, output.leaf]))
+        real = [Verdict(v.logits[:size], [f[:size] for f in v.features]) for v in verdicts]
+        fake = [Verdict(v.logits[size:], [f[size:] for f in v.features]) for v in verdicts]
+        generator = torch.stack([self.game.generator(v.logits) for v in fake]).mean()
+        terms = {"adversarial": Term(generator, self.weight, on_output=True)}
+        if self.feature_weight:
+            distance = feature_distance(real, fake, self.relative_features)
+            terms["features"] = Term(distance, self.feature_weight, on_output=True)
+        pairs = zip(real, fake, strict=True)
+        own = torch.stack([self.game.discriminator(r.logits, f.logits) for r, f in pairs]).mean()
+        learns = random.Random(derive(seed, 1)).random() < self.probability
+        terms["discriminator"] = Term(own, float(learns))
+        return terms
+
+    def _idle(self, output: Output) -> Term:
+        """A zero that all parameters take part in: DDP waits for every gradient in every backward."""
+        zero = output.leaf.new_zeros(())
+        return Term(torch.stack([zero, *(p.flatten()[0] * 0 for p in self.discriminator.parameters())]).sum(), 0.0)

@@ -1,0 +1,74 @@
+"""What the codec is trained to do with a batch: the objective turns codec and signals into terms and an output."""
+
+from abc import ABC, abstractmethod
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from neuralcodecs.codec import Codec
+from neuralcodecs.criteria import Loss
+from neuralcodecs.errors import CodecError
+from neuralcodecs.training.terms import Output, Term, Terms
+
+
+class Weighted(nn.Module):
+    """A loss with its weight in the sum, or its share of the gradient under the balancer."""
+
+    def __init__(self, loss: Loss, weight: float = 1.0) -> None:
+        super().__init__()
+        self.loss = loss
+        self.weight = weight
+
+    def term(self, output: Output, target: Tensor) -> Term:
+        return Term(self.loss(output.leaf, target), self.weight, on_output=True)
+
+
+class Objective(nn.Module, ABC):
+    """One way to train a codec."""
+
+    @abstractmethod
+    def forward(
+        self, codec: Codec, signal: Float[Tensor, "b c *space"], levels: int
+    ) -> tuple[Terms, Output, dict[str, Tensor]]:
+        """Terms of the step, the output they judge, and statistics per codebook for the log."""
+
+
+class Reconstruct(Objective):
+    """Decode what was encoded and compare.
+
+    Args:
+        waveform: distance of samples or pixels.
+        spectrum: distance of spectra.
+        perceptual: distance of learned features.
+        quantization: weights of the quantizer's losses by name; a loss that is not named has weight 1.
+    """
+
+    def __init__(
+        self,
+        waveform: Weighted | None = None,
+        spectrum: Weighted | None = None,
+        perceptual: Weighted | None = None,
+        quantization: dict[str, float] | None = None,
+    ) -> None:
+        super().__init__()
+        slots = {"waveform": waveform, "spectrum": spectrum, "perceptual": perceptual}
+        self.losses: dict[str, Weighted] = {name: loss for name, loss in slots.items() if loss is not None}
+        if not self.losses:
+            raise CodecError("Reconstruct has no loss: give at least one of waveform, spectrum, perceptual")
+        self._modules_of_losses = nn.ModuleDict(self.losses)
+        self.quantization = dict(quantization or {})
+
+    def forward(
+        self, codec: Codec, signal: Float[Tensor, "b c *space"], levels: int
+    ) -> tuple[Terms, Output, dict[str, Tensor]]:
+        decoded, quantized = codec(signal, levels)
+        output = Output.of(decoded)
+        terms: Terms = {name: loss.term(output, signal) for name, loss in self.losses.items()}
+        unknown = set(self.quantization) - set(quantized.losses)
+        if unknown:
+            raise CodecError(
+                f"quantization weights {sorted(unknown)} name no loss; there are {sorted(quantized.losses)}"
+            )
+        for name, value in quantized.losses.items():
+            terms[name] = Term(value, self.quantization.get(name, 1.0))
+        return terms, output, quantized.statistics

@@ -1,0 +1,53 @@
+"""Stages of training as data: which parts are frozen, and which are loaded from an earlier run."""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from neuralcodecs.codec import Codec
+from neuralcodecs.errors import CodecError
+from neuralcodecs.pretrained import load_state
+
+PARTS = ("encoder", "quantizer", "decoder")
+
+
+class Stage:
+    """Where training starts from and what it leaves alone.
+
+    Args:
+        freeze: parts of the codec that do not move and stay in evaluation mode: encoder, quantizer, decoder.
+        load_from: checkpoint or exported folder of an earlier run.
+        load: parts to take from it; a part that is not named keeps its fresh weights (a decoder swap).
+    """
+
+    def __init__(
+        self, freeze: tuple[str, ...] = (), load_from: str | None = None, load: tuple[str, ...] = PARTS
+    ) -> None:
+        for part in (*freeze, *load):
+            if part not in PARTS:
+                raise CodecError(f"{part!r} is not a part of a codec: freeze and load take {', '.join(PARTS)}")
+        self.freeze = tuple(freeze)
+        self.load_from = load_from
+        self.load = tuple(load)
+
+    def frozen(self, codec: Codec) -> list[nn.Module]:
+        return [getattr(codec, part) for part in self.freeze]
+
+    def prepare(self, codec: Codec) -> None:
+        """Load and freeze; called once, before the optimizer is made."""
+        if self.load_from is not None:
+            state = load_state(Path(self.load_from))
+            for part in self.load:
+                own = {k.removeprefix(f"{part}."): v for k, v in state.items() if k.startswith(f"{part}.")}
+                _load_strictly(getattr(codec, part), own, part, self.load_from)
+        for module in self.frozen(codec):
+            module.requires_grad_(False)
+
+
+def _load_strictly(module: nn.Module, state: dict[str, torch.Tensor], part: str, source: str) -> None:
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise CodecError(f"the {part} in {source} does not fit this config ({reason}): leave it out of load") from error
