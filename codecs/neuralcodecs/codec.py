@@ -247,7 +247,8 @@ class Codec(Configured, nn.Module):
 
     @staticmethod
     def _fit(signal: Tensor, shape: Sequence[int]) -> Tensor:
-        return signal[(..., *(slice(n) for n in shape))]
+        region: tuple[Any, ...] = (..., *(slice(n) for n in shape))
+        return signal[region]
 
     def _encode_equal(self, signal: Tensor, levels: int) -> Codes:
         shape = tuple(signal.shape[2:])

@@ -2,7 +2,9 @@
 
 import functools
 import inspect
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, TypeVar
+
+T = TypeVar("T", bound="Configured")
 
 
 class Configured:
@@ -14,7 +16,7 @@ class Configured:
     made_by_codec: ClassVar[dict[str, tuple[str, ...]]] = {}
     """For parts given as factories: attribute name -> arguments that the owner supplies (left out of the config)."""
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+    def __new__(cls: type[T], *args: Any, **kwargs: Any) -> T:
         self = super().__new__(cls)
         try:
             bound = inspect.signature(cls.__init__).bind(self, *args, **kwargs)

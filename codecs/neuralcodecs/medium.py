@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -21,6 +21,7 @@ class SignalInfo:
     shape: tuple[int, ...]
 
 
+@runtime_checkable
 class Writer(Protocol):
     """The part of TensorBoard's SummaryWriter that media write to."""
 

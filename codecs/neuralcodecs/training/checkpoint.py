@@ -17,7 +17,13 @@ CHECKSUM_SUFFIX = ".sha256"
 
 
 class AtomicCheckpointIO(CheckpointIO):
-    """Writes, verifies and removes checkpoints together with their ``.sha256`` files."""
+    """Writes, verifies and removes checkpoints together with their ``.sha256`` files.
+
+    ``saved``: paths written since whoever reads it has cleared it.
+    """
+
+    def __init__(self) -> None:
+        self.saved: list[Path] = []
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
         path = Path(path)
@@ -28,6 +34,7 @@ class AtomicCheckpointIO(CheckpointIO):
             digest = _digest(temporary)
         with atomic(checksum(path)) as temporary:
             temporary.write_text(f"{digest}  {path.name}\n")
+        self.saved.append(path)
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any | None = None, weights_only: bool | None = None

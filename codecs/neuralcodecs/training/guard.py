@@ -46,8 +46,8 @@ class Guard(nn.Module):
         self.in_a_row += 1
         if self.in_a_row >= self.patience:
             raise CodecError(
-                f"{self.in_a_row} steps in a row were not finite in {', '.join(broken)}: lower the learning rate or that "
-                "term's weight, or look at the data"
+                f"{self.in_a_row} steps in a row were not finite in {', '.join(broken)}: "
+                "lower the learning rate or that term's weight, or look at the data"
             )
         return False
 

@@ -1,7 +1,7 @@
 """What a training step is made of: named terms, and the output at which their gradients meet."""
 
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor
@@ -19,9 +19,10 @@ class Output:
     signal: Float[Tensor, "b c *space"]
     leaf: Float[Tensor, "b c *space"]
 
-    @classmethod
-    def of(cls, signal: Tensor) -> Self:
-        return cls(signal, signal.detach().requires_grad_())
+    @staticmethod
+    def of(signal: Float[Tensor, "b c *space"]) -> "Output":
+        """The output of a codec's forward, attached as it is."""
+        return Output(signal, signal.detach().requires_grad_())
 
 
 class Term(NamedTuple):

@@ -1,0 +1,214 @@
+"""Judge a codec on files: every figure comes from a file that was written, read back and decoded.
+
+Rates: nominal, entropy and written bits as design section 2 defines them. The entropy's prior is the histogram of each
+codebook over these very files: what a static table could reach at best, without its own cost.
+"""
+
+import math
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from tqdm import tqdm
+
+from neuralcodecs.codec import Codec
+from neuralcodecs.codes import Codes
+from neuralcodecs.criteria import Metric, MetricFailure
+from neuralcodecs.errors import CodecError
+from neuralcodecs.files import read_codes, write_codes
+from neuralcodecs.medium import SignalInfo
+
+
+@dataclass(frozen=True)
+class Row:
+    """One file at one number of levels. Bits are counts; ``figures`` by metric name; ``failures`` say why not."""
+
+    file: str
+    levels: int
+    shape: tuple[int, ...]
+    extent: float
+    nominal_bits: float
+    written_bits: int
+    encode_seconds: float
+    decode_seconds: float
+    figures: dict[str, float]
+    failures: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """All files at one number of levels.
+
+    Rates are in the medium's unit, the mean over files weighted by extent (total bits over total extent). ``figures`` are
+    means over the files that have a value; ``failures`` count the others by metric. ``usage``, ``perplexity`` and
+    ``entropy_bits`` are per codebook, over all codes of all files. Speeds are extent per second of computing.
+    """
+
+    levels: int
+    files: int
+    nominal: float
+    entropy: float
+    written: float
+    figures: dict[str, float]
+    failures: dict[str, int]
+    usage: list[float]
+    perplexity: list[float]
+    entropy_bits: list[float]
+    encode_speed: float
+    decode_speed: float
+
+
+@dataclass
+class Evaluation:
+    """Rows and their summary per setting; ``unreadable`` names the files that could not be read, with the reason."""
+
+    unit: str
+    settings: list[Setting] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    unreadable: dict[str, str] = field(default_factory=dict)
+    definitions: dict[str, str] = field(default_factory=dict)
+    parameters: dict[str, int] = field(default_factory=dict)
+
+
+def find_files(sources: Sequence[str | Path], suffixes: tuple[str, ...], limit: int | None = None) -> list[Path]:
+    """Files of a medium in folders (recursively, sorted) and files given by name; raises CodecError if there are none."""
+    found: list[Path] = []
+    for source in map(Path, sources):
+        if source.is_dir():
+            found += sorted(p for p in source.rglob("*") if p.suffix.lower() in suffixes)
+        elif source.is_file():
+            found.append(source)
+        else:
+            raise CodecError(f"no file or folder {source}")
+    if not found:
+        raise CodecError(f"no {', '.join(suffixes)} file in {', '.join(map(str, sources))}")
+    return found[:limit]
+
+
+def evaluate(
+    codec: Codec,
+    files: Iterable[Path],
+    levels: Sequence[int] | None = None,
+    metrics: Sequence[Metric] | None = None,
+    progress: bool = True,
+) -> Evaluation:
+    """Measure ``codec`` on ``files`` at each number of levels (the quantizer's own operating points by default)."""
+    levels = [codec.check_levels(n) for n in (levels or codec.quantizer.levels)]
+    metrics = codec.medium.metrics() if metrics is None else metrics
+    parts = {"encoder": codec.encoder, "quantizer": codec.quantizer, "decoder": codec.decoder}
+    result = Evaluation(
+        unit=codec.medium.unit,
+        definitions={name: metric.definition for metric in metrics for name in metric.names},
+        parameters={name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()},
+    )
+    histograms = {n: [np.zeros(k, dtype=np.int64) for k in codec.quantizer.codebook_sizes[:n]] for n in levels}
+    training = codec.training
+    codec.eval()
+    for path in tqdm(list(files), desc="evaluate", unit="file", disable=not progress):
+        try:
+            signal, original = codec.medium.read(path)
+        except CodecError as error:
+            result.unreadable[str(path)] = str(error)
+            continue
+        for n in levels:
+            trip = _round_trip(codec, signal, original, n)
+            for histogram, codes in zip(histograms[n], trip.codes["codes"][0], strict=True):
+                histogram += np.bincount(codes.flatten().cpu().numpy(), minlength=len(histogram))
+            result.rows.append(_judge(codec, str(path), signal, n, trip, metrics))
+    codec.train(training)
+    if not result.rows:
+        reason = next(iter(result.unreadable.values()), "the list of files is empty")
+        raise CodecError(f"nothing could be evaluated: {reason}")
+    result.settings = [_summarize([r for r in result.rows if r.levels == n], histograms[n], codec) for n in levels]
+    return result
+
+
+@dataclass(frozen=True)
+class _Trip:
+    codes: Codes
+    decoded: Float[Tensor, "c *space"]
+    written_bytes: int
+    encode_seconds: float
+    decode_seconds: float
+
+
+def _round_trip(codec: Codec, signal: Float[Tensor, "c *space"], original: SignalInfo, levels: int) -> _Trip:
+    """Signal to file to signal; the file is read back from the disk and its codes compared with those written."""
+    device = next(codec.parameters()).device
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "measured.ncs"
+        started = time.perf_counter()
+        codes = codec.encode(signal[None].to(device), levels)
+        write_codes(target, codec, codes, original)
+        encoded = time.perf_counter()
+        read, _ = read_codes(target, codec)
+        decoded = codec.decode(read)[0].cpu()
+        finished = time.perf_counter()
+        size = target.stat().st_size
+    if not torch.equal(read["codes"].cpu(), codes["codes"].cpu()):
+        raise AssertionError("a file that was just written reads back as other codes: a defect of this package")
+    return _Trip(codes, decoded, size, encoded - started, finished - encoded)
+
+
+def _judge(
+    codec: Codec, file: str, signal: Float[Tensor, "c *space"], levels: int, trip: _Trip, metrics: Sequence[Metric]
+) -> Row:
+    figures: dict[str, float] = {}
+    failures: dict[str, str] = {}
+    for metric in metrics:
+        try:
+            figures |= metric(trip.decoded.clamp(-1, 1), signal, codec.medium.rate)
+        except MetricFailure as error:
+            failures |= dict.fromkeys(metric.names, str(error))
+    shape = tuple(signal.shape[1:])
+    return Row(
+        file=file,
+        levels=levels,
+        shape=shape,
+        extent=codec.medium.extent(shape),
+        nominal_bits=float(codec.bits(trip.codes)[0]),
+        written_bits=8 * trip.written_bytes,
+        encode_seconds=trip.encode_seconds,
+        decode_seconds=trip.decode_seconds,
+        figures=figures,
+        failures=failures,
+    )
+
+
+def _summarize(rows: list[Row], histograms: list[np.ndarray], codec: Codec) -> Setting:
+    entropies = [_entropy(histogram) for histogram in histograms]
+    extent = sum(row.extent for row in rows)
+    # the unit of one bit: every medium's rate is proportional to bits over extent
+    unit = codec.medium.bitrate(1.0, rows[0].shape) * rows[0].extent
+    main = sum(int(histogram.sum()) * h for histogram, h in zip(histograms, entropies, strict=True))
+    side = sum(row.nominal_bits for row in rows) - sum(
+        int(histogram.sum()) * math.log2(len(histogram)) for histogram in histograms
+    )
+    names = sorted({name for row in rows for name in (*row.figures, *row.failures)})
+    values = {name: [row.figures[name] for row in rows if name in row.figures] for name in names}
+    return Setting(
+        levels=rows[0].levels,
+        files=len(rows),
+        nominal=sum(row.nominal_bits for row in rows) * unit / extent,
+        entropy=(main + side) * unit / extent,
+        written=sum(row.written_bits for row in rows) * unit / extent,
+        figures={name: float(np.mean(v)) for name, v in values.items() if v},
+        failures={name: len(rows) - len(v) for name, v in values.items() if len(v) < len(rows)},
+        usage=[float((histogram > 0).mean()) for histogram in histograms],
+        perplexity=[float(2**h) for h in entropies],
+        entropy_bits=entropies,
+        encode_speed=extent / sum(row.encode_seconds for row in rows),
+        decode_speed=extent / sum(row.decode_seconds for row in rows),
+    )
+
+
+def _entropy(histogram: np.ndarray) -> float:
+    """Entropy in bits of a histogram of counts."""
+    p = histogram[histogram > 0] / histogram.sum()
+    return float(-(p * np.log2(p)).sum()) + 0.0
