@@ -1,4 +1,4 @@
-"""The command ``neuralcodecs`` and the entry of ``train.py``. Each command imports what it needs, so that info is fast."""
+"""The command ``neuralcodecs`` and the entry of ``train.py``; each command imports only what it needs."""
 
 import argparse
 import sys

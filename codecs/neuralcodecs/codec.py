@@ -217,8 +217,16 @@ class Codec(Configured, nn.Module):
 
     def grid(self, shape: Shape) -> Shape:
         """Shape of the main stream's grid for a signal of ``shape``: the frames of all its pieces, end to end."""
-        frames = [self.encoder.frames((*shape[:-1], stop - start)) for start, stop in self._pieces(shape)]
-        return (*frames[0][:-1], sum(f[-1] for f in frames))
+        *rest, _ = self.encoder.frames(shape)
+        return (*rest, sum(self.grid_of_piece(shape, start, stop) for start, stop in self.pieces(shape)))
+
+    def pieces(self, shape: Shape) -> list[tuple[int, int]]:
+        """Start and stop, along the last axis, of the pieces that a signal of ``shape`` is coded in."""
+        return [(0, shape[-1])] if self.segmenter is None else self.segmenter.split(shape)
+
+    def grid_of_piece(self, shape: Shape, start: int, stop: int) -> int:
+        """Frames of one piece along the grid's last axis."""
+        return self.encoder.frames((*shape[:-1], stop - start))[-1]
 
     def config(self) -> dict[str, Any]:
         """Class paths and arguments from which an equal codec (but for its weights) can be built: plain YAML data."""
@@ -237,9 +245,6 @@ class Codec(Configured, nn.Module):
 
         return load(source, trust=trust)
 
-    def _pieces(self, shape: Shape) -> list[tuple[int, int]]:
-        return [(0, shape[-1])] if self.segmenter is None else self.segmenter.split(shape)
-
     def _scale(self, signal: Tensor) -> Tensor:
         if self.scaler is None:
             return signal.new_ones((len(signal), *(1,) * (signal.ndim - 1)))
@@ -255,7 +260,7 @@ class Codec(Configured, nn.Module):
         if math.prod(shape) == 0:
             raise CodecError(f"a signal of shape {shape} is empty: nothing to encode")
         codes, scales = [], []
-        for start, stop in self._pieces(shape):
+        for start, stop in self.pieces(shape):
             piece = signal[..., start:stop]
             scale = self._scale(piece)
             codes.append(self.quantizer.encode(self.encoder(piece / scale), levels))
@@ -273,8 +278,8 @@ class Codec(Configured, nn.Module):
         if tuple(values.shape[2:]) != self.grid(shape):
             raise CodecError(f"codes of grid {tuple(values.shape[2:])} do not fit a signal of shape {shape}")
         pieces, position = [], 0
-        for index, (start, stop) in enumerate(self._pieces(shape)):
-            frames = self.encoder.frames((*shape[:-1], stop - start))[-1]
+        for index, (start, stop) in enumerate(self.pieces(shape)):
+            frames = self.grid_of_piece(shape, start, stop)
             piece = self.decoder(self.quantizer.decode(values[..., position : position + frames]))
             position += frames
             if self.scaler is not None:

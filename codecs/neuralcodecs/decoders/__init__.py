@@ -1,1 +1,5 @@
 """Decoders."""
+
+from neuralcodecs.decoders.seanet import SEANetDecoder
+
+__all__ = ["SEANetDecoder"]

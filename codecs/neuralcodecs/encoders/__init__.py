@@ -1,1 +1,5 @@
 """Encoders."""
+
+from neuralcodecs.encoders.seanet import SEANetEncoder
+
+__all__ = ["SEANetEncoder"]

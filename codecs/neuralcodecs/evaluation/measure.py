@@ -45,9 +45,9 @@ class Row:
 class Setting:
     """All files at one number of levels.
 
-    Rates are in the medium's unit, the mean over files weighted by extent (total bits over total extent). ``figures`` are
-    means over the files that have a value; ``failures`` count the others by metric. ``usage``, ``perplexity`` and
-    ``entropy_bits`` are per codebook, over all codes of all files. Speeds are extent per second of computing.
+    Rates are in the medium's unit: total bits over total extent. ``figures`` are means over the files that have a
+    value; ``failures`` count the others by metric. ``usage``, ``perplexity`` and ``entropy_bits`` are per codebook,
+    over all codes of all files. Speeds are extent per second, from signal to file and from file to signal.
     """
 
     levels: int
@@ -77,7 +77,7 @@ class Evaluation:
 
 
 def find_files(sources: Sequence[str | Path], suffixes: tuple[str, ...], limit: int | None = None) -> list[Path]:
-    """Files of a medium in folders (recursively, sorted) and files given by name; raises CodecError if there are none."""
+    """Files of a medium in folders (recursively, sorted) and files given by name; CodecError if there are none."""
     found: list[Path] = []
     for source in map(Path, sources):
         if source.is_dir():

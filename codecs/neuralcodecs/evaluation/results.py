@@ -1,4 +1,4 @@
-"""An evaluation as files and as a table: metrics.json (all of it), metrics.csv (a line per setting), text for the eye."""
+"""An evaluation as files and as a table: metrics.json (all of it), metrics.csv (a line per setting), text."""
 
 import csv
 import dataclasses

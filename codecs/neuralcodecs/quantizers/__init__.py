@@ -1,1 +1,5 @@
-"""Quantizers."""
+"""Latents to integers and back, one idea per file."""
+
+from neuralcodecs.quantizers.residual import ResidualVQ
+
+__all__ = ["ResidualVQ"]

@@ -1,1 +1,38 @@
 """Training: the only package that imports lightning."""
+
+from neuralcodecs.sources import Source
+from neuralcodecs.training.adversary import Adversary, Hinge, LeastSquares
+from neuralcodecs.training.audio_data import AudioDataModule
+from neuralcodecs.training.average import WeightAverage
+from neuralcodecs.training.checkpoint import AtomicCheckpointIO
+from neuralcodecs.training.combine import Balancer, WeightedSum
+from neuralcodecs.training.data import Batch, Loading
+from neuralcodecs.training.interrupt import SaveOnTerminate
+from neuralcodecs.training.judge import EvaluateCheckpoints
+from neuralcodecs.training.objectives import Reconstruct, Weighted
+from neuralcodecs.training.stage import Stage
+from neuralcodecs.training.task import CodecTask, Optimization, OptimizerGroup
+from neuralcodecs.training.throughput import Throughput
+
+__all__ = [
+    "Adversary",
+    "AtomicCheckpointIO",
+    "AudioDataModule",
+    "Balancer",
+    "Batch",
+    "CodecTask",
+    "EvaluateCheckpoints",
+    "Hinge",
+    "LeastSquares",
+    "Loading",
+    "Optimization",
+    "OptimizerGroup",
+    "Reconstruct",
+    "SaveOnTerminate",
+    "Source",
+    "Stage",
+    "Throughput",
+    "WeightAverage",
+    "Weighted",
+    "WeightedSum",
+]

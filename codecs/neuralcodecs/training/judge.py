@@ -17,7 +17,7 @@ from neuralcodecs.training.checkpoint import AtomicCheckpointIO
 
 
 class EvaluateCheckpoints(L.Callback):
-    """Whenever the run has saved a checkpoint, judges those very weights on real files and writes the figures beside it.
+    """Judges every checkpoint that the run saves on real files, and writes the figures beside it.
 
     Runs on rank 0 with the averaged weights, by the code path of ``neuralcodecs evaluate``.
 

@@ -18,7 +18,7 @@ CHECKPOINTS = "checkpoints"
 class TrainingCLI(LightningCLI):
     """One folder per run: the resolved config, checkpoints with their metrics, and TensorBoard's files.
 
-    ``--run DIR`` names it; ``--resume`` goes on from the newest checkpoint in it that verifies, or starts if it has none.
+    ``--run DIR`` names it; ``--resume true`` goes on from its newest checkpoint that verifies, or starts if it has none.
     """
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:

@@ -1,0 +1,162 @@
+"""Training and validation crops of audio files, read by seeking or held in memory."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from neuralcodecs.audio import files
+from neuralcodecs.audio.augment import Augmentation
+from neuralcodecs.audio.resample import resampled_length
+from neuralcodecs.errors import CodecError
+from neuralcodecs.sources import Entry
+
+MEMORY_SHARE = 0.5
+"""Of the machine's memory, what decoded files may take."""
+
+
+class AudioFile(NamedTuple):
+    """A file whose header was read. ``length``: samples at the codec's rate."""
+
+    path: Path
+    weight: float
+    kind: str
+    length: int
+
+
+def scan(entries: Sequence[Entry], sample_rate: int) -> tuple[list[AudioFile], list[str]]:
+    """Read the headers of all files: those that can be used, and one line for each that cannot."""
+
+    def look(entry: Entry) -> AudioFile | str:
+        try:
+            info = files.info(entry.path)
+        except CodecError as error:
+            return str(error)
+        return AudioFile(*entry, resampled_length(info.shape[0], info.rate, sample_rate))
+
+    with ThreadPoolExecutor() as pool:  # what it waits for is mostly the disk
+        found = list(tqdm(pool.map(look, entries), "scan", len(entries), unit="file", disable=None, leave=False))
+    return [f for f in found if isinstance(f, AudioFile)], [f for f in found if isinstance(f, str)]
+
+
+class AudioCrops:
+    """Random crops of ``length`` samples, ``(channels, length)``.
+
+    A file is drawn in proportion to its weight and its length, one of less than a crop as if it had a crop's length;
+    such a short file is padded with zeros at its end. Where a crop starts, every sample of a file is equally likely.
+
+    Args:
+        audio: what may be drawn.
+        sample_rate: of the crops, in Hz.
+        channels: of the crops.
+        length: of the crops, in samples.
+        augmentation: made of each crop, None for nothing.
+        cache: decode all files now and hold them: 4 bytes per sample and channel, in every process of a DDP run.
+
+    Raises:
+        CodecError: what is to be held needs more than half of the machine's memory.
+    """
+
+    def __init__(
+        self,
+        audio: Sequence[AudioFile],
+        sample_rate: int,
+        channels: int,
+        length: int,
+        augmentation: Augmentation | None = None,
+        cache: bool = False,
+    ) -> None:
+        self.audio = audio
+        self.sample_rate = sample_rate
+        self.channels = channels
+        self.length = length
+        self.augmentation = augmentation
+        self.shares: NDArray[np.float64] = np.array([f.weight * max(f.length / length, 1.0) for f in audio])
+        self._kinds = np.array([f.kind for f in audio])
+        self._bounds: dict[str | None, NDArray[np.float64]] = {}
+        self._cache = Cache(audio, sample_rate, channels) if cache else None
+
+    def draw(self, file: int, source: np.random.Generator) -> Float[Tensor, "c t"]:
+        """An example that begins with a crop of ``file``; a function of the two arguments.
+
+        Raises:
+            CodecError: this file, or one that it is mixed with, cannot be read.
+        """
+        crop = self._crop(file, source)
+        if self.augmentation is None:
+            return crop
+        count, without = self.augmentation.partners(self.audio[file].kind, source)
+        others = [self._crop(self._other(without, source), source) for _ in range(count)]
+        return self.augmentation([crop, *others], source)
+
+    def _crop(self, file: int, source: np.random.Generator) -> Float[Tensor, "c t"]:
+        start = int(source.integers(max(self.audio[file].length - self.length, 0) + 1))
+        if self._cache is not None and self._cache.holds(file):
+            return self._cache.span(file, start, self.length)
+        return files.read_span(self.audio[file].path, start, self.length, self.sample_rate, self.channels)
+
+    def _other(self, without: str | None, source: np.random.Generator) -> int:
+        if without not in self._bounds:
+            allowed = np.ones(len(self.audio), bool) if without is None else self._kinds != without
+            self._bounds[without] = np.cumsum(self.shares * allowed)
+        bounds = self._bounds[without]
+        return min(int(np.searchsorted(bounds, source.random() * bounds[-1], side="right")), len(self.audio) - 1)
+
+
+class Cache:
+    """Decoded files in one block of memory, which worker processes share."""
+
+    def __init__(self, audio: Sequence[AudioFile], sample_rate: int, channels: int) -> None:
+        self._ends = np.cumsum([f.length for f in audio])
+        need = 4 * channels * int(self._ends[-1])
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        if need > MEMORY_SHARE * memory:
+            raise CodecError(
+                f"the decoded files need {need / 2**30:.1f} of {memory / 2**30:.1f} GiB of memory: set cache to false"
+            )
+        self._samples = torch.zeros(channels, int(self._ends[-1]))
+        self._held = np.zeros(len(audio), dtype=bool)
+        for number, file in enumerate(tqdm(audio, "decode", unit="file", disable=None, leave=False)):
+            try:
+                signal, _ = files.read(file.path, sample_rate, channels)
+            except CodecError:
+                continue  # reading it again when it is drawn tells why
+            self._samples[:, self._ends[number] - file.length : self._ends[number]] = signal
+            self._held[number] = True
+
+    def holds(self, file: int) -> bool:
+        return bool(self._held[file])
+
+    def span(self, file: int, start: int, length: int) -> Float[Tensor, "c t"]:
+        end = int(self._ends[file])
+        first = (int(self._ends[file - 1]) if file else 0) + start
+        found = self._samples[:, first : min(first + length, end)]
+        return F.pad(found, (0, length - found.shape[-1]))
+
+
+class AudioCentres(Dataset[Tensor]):
+    """The middle of each file, at most ``length`` samples of it: the same at every validation of every run."""
+
+    def __init__(self, audio: Sequence[AudioFile], sample_rate: int, channels: int, length: int) -> None:
+        self.audio = audio
+        self.sample_rate = sample_rate
+        self.channels = channels
+        self.length = length
+
+    def __len__(self) -> int:
+        return len(self.audio)
+
+    def __getitem__(self, index: int) -> Float[Tensor, "c t"]:
+        path, *_, total = self.audio[index]
+        length = min(total, self.length)
+        return files.read_span(path, (total - length) // 2, length, self.sample_rate, self.channels)

@@ -1,0 +1,116 @@
+"""Reconstruction losses of waveform codecs, in fp32 under autocast; every channel is judged as a signal of its own.
+
+Signals of any length: frames at the ends are completed by mirroring, and signals too short for that are extended with
+zeros on the right (``neuralcodecs.audio.spectral``), output and target alike.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from neuralcodecs.audio.spectral import STFT, MelScale
+from neuralcodecs.criteria import Loss
+from neuralcodecs.errors import CodecError
+
+FLOOR = 1e-5
+
+
+class WaveformL1(Loss):
+    """Mean absolute difference of the samples."""
+
+    def forward(self, output: Float[Tensor, "b c t"], target: Float[Tensor, "b c t"]) -> Float[Tensor, ""]:
+        return F.l1_loss(output.float(), target.float())
+
+
+class EncodecMel(Loss):
+    """EnCodec's multi-scale mel loss: L1 + ``alpha`` * L2 between mel spectrograms, averaged over scales.
+
+    https://arxiv.org/abs/2210.13438, equation 1: 64 mel bands of a normalised STFT, window 2^i and hop 2^i / 4,
+    i = 5..11, alpha = 1. What the paper leaves open follows its authors' trainer (AudioCraft): power spectra, HTK mel
+    bands, both norms as means (L2 = mean square), ceil(t / hop) frames. That trainer also takes the L2 term between
+    log10(1e-5 + mel): ``log_l2=True``, there with windows 64 to 1024 and ``f_min=64``.
+
+    ``rate``: samples per second. ``f_min``: lower edge of the lowest band in Hz.
+    """
+
+    def __init__(
+        self,
+        rate: int,
+        windows: tuple[int, ...] = (32, 64, 128, 256, 512, 1024, 2048),
+        n_mels: int = 64,
+        f_min: float = 0.0,
+        alpha: float = 1.0,
+        log_l2: bool = False,
+    ) -> None:
+        super().__init__()
+        self.alpha, self.log_l2 = alpha, log_l2
+        self.stfts = nn.ModuleList(STFT(w, w // 4, (w - w // 4) // 2, fill=True, normalized=True) for w in windows)
+        self.mels = nn.ModuleList(MelScale(rate, w, n_mels, f_min) for w in windows)
+
+    def forward(self, output: Float[Tensor, "b c t"], target: Float[Tensor, "b c t"]) -> Float[Tensor, ""]:
+        total = output.new_zeros((), dtype=torch.float32)
+        for stft, mel in zip(self.stfts, self.mels, strict=True):
+            ours, theirs = (mel(_power(stft(signal))) for signal in (output, target))
+            total = total + F.l1_loss(ours, theirs)
+            if self.log_l2:
+                ours, theirs = (FLOOR + ours).log10(), (FLOOR + theirs).log10()
+            total = total + self.alpha * F.mse_loss(ours, theirs)
+        return total / len(self.stfts)
+
+
+class MultiScaleMel(Loss):
+    """DAC's mel loss: mean absolute difference of log10 mel magnitudes, clamped at 1e-5 below, summed over scales.
+
+    https://arxiv.org/abs/2306.06546, section 3.6: hop = window / 4, Slaney's mel bands from 0 Hz to half the rate,
+    centred frames.
+
+    ``rate``: samples per second. ``windows`` and ``n_mels``: one entry per scale.
+    """
+
+    def __init__(
+        self,
+        rate: int,
+        windows: tuple[int, ...] = (32, 64, 128, 256, 512, 1024, 2048),
+        n_mels: tuple[int, ...] = (5, 10, 20, 40, 80, 160, 320),
+    ) -> None:
+        super().__init__()
+        if len(windows) != len(n_mels):
+            raise CodecError(f"windows {windows} and n_mels {n_mels} must name the same number of scales")
+        self.stfts = nn.ModuleList(STFT(w, w // 4, w // 2) for w in windows)
+        self.mels = nn.ModuleList(MelScale(rate, w, m, slaney=True) for w, m in zip(windows, n_mels, strict=True))
+
+    def forward(self, output: Float[Tensor, "b c t"], target: Float[Tensor, "b c t"]) -> Float[Tensor, ""]:
+        total = output.new_zeros((), dtype=torch.float32)
+        for stft, mel in zip(self.stfts, self.mels, strict=True):
+            ours, theirs = (mel(stft(signal).abs()) for signal in (output, target))
+            total = total + F.l1_loss(_log10(ours), _log10(theirs))
+        return total
+
+
+class MultiScaleSTFT(Loss):
+    """DAC's STFT loss, summed over scales: mean absolute difference of magnitudes and of log10 of their squares.
+
+    https://github.com/descriptinc/descript-audio-codec, ``dac.nn.loss.MultiScaleSTFTLoss`` with its defaults: hop =
+    window / 4, centred frames, magnitudes clamped at 1e-5 below before the logarithm, both terms of weight 1.
+    """
+
+    def __init__(self, windows: tuple[int, ...] = (2048, 512)) -> None:
+        super().__init__()
+        self.stfts = nn.ModuleList(STFT(w, w // 4, w // 2) for w in windows)
+
+    def forward(self, output: Float[Tensor, "b c t"], target: Float[Tensor, "b c t"]) -> Float[Tensor, ""]:
+        total = output.new_zeros((), dtype=torch.float32)
+        for stft in self.stfts:
+            ours, theirs = (stft(signal).abs() for signal in (output, target))
+            total = total + F.l1_loss(ours, theirs) + 2 * F.l1_loss(_log10(ours), _log10(theirs))
+        return total
+
+
+def _power(spectrum: Tensor) -> Tensor:
+    """Squared magnitude from the parts: its gradient is exact at zero, and no square root is taken to be squared."""
+    return spectrum.real.square() + spectrum.imag.square()
+
+
+def _log10(magnitude: Tensor) -> Tensor:
+    return magnitude.clamp(min=FLOOR).log10()

@@ -1,0 +1,92 @@
+"""Audio as the medium of a codec: files, seconds, kbit/s, and what TensorBoard shows."""
+
+from pathlib import Path
+
+import matplotlib
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from neuralcodecs.audio import files
+from neuralcodecs.audio.resample import resample, resampled_length
+from neuralcodecs.criteria import Metric
+from neuralcodecs.errors import CodecError
+from neuralcodecs.medium import Medium, SignalInfo, Writer
+
+FLOOR_DB = -100.0
+"""Darkest level of a spectrogram, relative to a sine at full scale."""
+COLUMNS = 1000
+"""Widest spectrogram, in pixels."""
+
+
+class Audio(Medium):
+    """Sound in [-1, 1], ``(channels, samples)``.
+
+    Files of any rate, length and channel count are resampled and mixed (``neuralcodecs.audio.files.mix`` states how);
+    decoding goes the same way back.
+
+    Args:
+        sample_rate: of the codec's signal, in Hz, 1000 to 768000.
+        channels: of the codec's signal.
+    """
+
+    unit = "kbit/s"
+    suffixes = (".wav", ".flac", ".ogg", ".mp3")
+
+    def __init__(self, sample_rate: int, channels: int = 1) -> None:
+        if not files.MIN_RATE <= sample_rate <= files.MAX_RATE:
+            raise CodecError(f"sample_rate {sample_rate}: give {files.MIN_RATE} to {files.MAX_RATE} Hz")
+        if channels < 1:
+            raise CodecError(f"channels {channels}: give at least 1")
+        self.rate = sample_rate
+        self.channels = channels
+
+    def info(self, path: Path) -> SignalInfo:
+        """What the file's header says, without decoding."""
+        return files.info(path)
+
+    def read(self, path: Path) -> tuple[Float[Tensor, "c t"], SignalInfo]:
+        return files.read(path, self.rate, self.channels)
+
+    def write(self, path: Path, signal: Float[Tensor, "c t"], original: SignalInfo) -> None:
+        """16-bit WAV, or FLAC by suffix, clipped to [-1, 1], with exactly the original's rate, channels and samples."""
+        files.check(str(path), original)
+        files.check_size(str(path), resampled_length(signal.shape[-1], self.rate, original.rate), len(signal))
+        frames = original.shape[0]
+        restored = resample(signal.detach().cpu().float(), self.rate, original.rate)[:, :frames]
+        restored = F.pad(restored, (0, frames - restored.shape[-1]))
+        files.write(path, files.mix(restored, original.channels), original.rate)
+
+    def extent(self, shape: tuple[int, ...]) -> float:
+        """Seconds."""
+        return shape[-1] / self.rate
+
+    def bitrate(self, bits: float, shape: tuple[int, ...]) -> float:
+        return bits / self.extent(shape) / 1000
+
+    def metrics(self) -> list[Metric]:
+        from neuralcodecs.audio.metrics import default_metrics  # its packages are slow to import
+
+        return default_metrics()
+
+    def show(self, writer: Writer, tag: str, signal: Float[Tensor, "c t"], step: int) -> None:
+        """The sound and its spectrogram, both of the mean of the channels."""
+        mono = files.mix(signal.detach().cpu().float(), 1)
+        writer.add_audio(tag, mono.clamp(-1, 1), step, self.rate)
+        writer.add_image(f"{tag}/spectrogram", spectrogram(mono[0]), step)
+
+
+def spectrogram(signal: Float[Tensor, " t"]) -> Float[Tensor, "rgb height width"]:
+    """Picture of the log-magnitude STFT (Hann window of 1024): -100 to 0 dB, 0 dB being a sine at full scale.
+
+    The scale is fixed, so that pictures of a reference and of its decodings can be compared. Low frequencies are below.
+    """
+    size = 1024
+    hop = max(size // 4, -(-signal.shape[-1] // COLUMNS))
+    window = torch.hann_window(size)
+    spectrum = torch.stft(signal, size, hop, window=window, pad_mode="constant", return_complex=True)
+    decibels = 20 * torch.log10(spectrum.abs() * 2 / window.sum() + 1e-12)
+    level = (1 - decibels / FLOOR_DB).clamp(0, 1).flip(0)
+    colours = matplotlib.colormaps["magma"](level.numpy())[..., :3]
+    return torch.from_numpy(colours).float().permute(2, 0, 1).contiguous()

@@ -1,0 +1,40 @@
+"""What a .ncs file says of itself, without any model."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from neuralcodecs.bitstream.container import Reader
+from neuralcodecs.errors import CodecError
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Facts by name, in the order in which one would read them; all chunks are checked.
+
+    ``written`` and ``nominal`` are kbit/s where the signal has a rate, bits per position of the signal otherwise.
+    """
+    if not path.is_file():
+        raise CodecError(f"no file {path}")
+    with path.open("rb") as file:
+        reader = Reader(file)
+        header = reader.header
+        chunks = sum(1 for _ in reader)
+    positions = math.prod(header.shape)
+    nominal = sum(math.prod(s.grid) * math.log2(size) for s in header.streams for size in s.alphabet)
+    scale, unit = (header.rate / 1000 / positions, "kbit/s") if header.rate else (1 / positions, "bit/pixel")
+    facts: dict[str, Any] = {
+        "model": header.fingerprint.hex(),
+        "bytes": path.stat().st_size,
+        "chunks": chunks,
+        "rate": header.rate,
+        "channels": header.channels,
+        "shape": list(header.shape),
+        "seconds": round(header.shape[0] / header.rate, 3) if header.rate else None,
+        "original": list(header.original) if header.original else None,
+        "nominal": f"{nominal * scale:.3f} {unit}",
+        "written": f"{8 * path.stat().st_size * scale:.3f} {unit}",
+    }
+    for stream in header.streams:
+        sizes = sorted(set(stream.alphabet))
+        facts[f"stream {stream.name}"] = f"{len(stream.alphabet)} x {sizes} on a grid of {list(stream.grid)}"
+    return {name: value for name, value in facts.items() if value is not None}

@@ -1,0 +1,151 @@
+"""Codes to .ncs files and back, and signal files to .ncs files and back: what the commands and the evaluation call."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from neuralcodecs.atomic import atomic
+from neuralcodecs.bitstream import Chunk, Header, Original, Reader, StreamSpec, write
+from neuralcodecs.bitstream.limits import CHUNK_POSITIONS, CHUNK_SYMBOLS
+from neuralcodecs.codec import Codec
+from neuralcodecs.codes import Codes, Stream
+from neuralcodecs.errors import CodecError
+from neuralcodecs.medium import SignalInfo
+from neuralcodecs.pretrained import fingerprint
+
+SUFFIX = ".ncs"
+CHUNK_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Report:
+    """What encoding one file cost."""
+
+    written_bytes: int
+    nominal: float
+    written: float
+    unit: str
+
+    def __str__(self) -> str:
+        return f"{self.written_bytes} bytes, {self.written:.3f} {self.unit} written ({self.nominal:.3f} nominal)"
+
+
+def encode_file(codec: Codec, source: Path, target: Path, levels: int | None = None) -> Report:
+    """Encode one signal file; ``target`` appears whole or not at all."""
+    signal, original = codec.medium.read(source)
+    codes = codec.encode(signal[None].to(_device(codec)), levels)
+    size = write_codes(target, codec, codes, original)
+    nominal, written = (codec.medium.bitrate(bits, codes.shapes[0]) for bits in (float(codec.bits(codes)[0]), 8 * size))
+    return Report(size, nominal, written, codec.medium.unit)
+
+
+def decode_file(codec: Codec, source: Path, target: Path) -> None:
+    """Decode one .ncs file to a signal file with the original's rate, channels and exact shape."""
+    codes, original = read_codes(source, codec)
+    signal = codec.decode(codes)[0].cpu()
+    codec.medium.write(target, signal, original)
+
+
+def write_codes(target: Path, codec: Codec, codes: Codes, original: SignalInfo) -> int:
+    """Write the codes of one signal; returns the file's size in bytes."""
+    if len(codes.shapes) != 1:
+        raise CodecError(f"a file holds one signal, these codes have {len(codes.shapes)}: write codes.item(i)")
+    shape = codes.shapes[0]
+    info = SignalInfo(codec.medium.rate, codec.medium.channels, shape)
+    header = Header(
+        fingerprint=fingerprint(codec),
+        rate=info.rate,
+        channels=info.channels,
+        shape=shape,
+        streams=tuple(StreamSpec(s.name, tuple(s.alphabet), s.grids[0]) for s in codes),
+        original=None if original == info else Original(original.rate, original.channels, original.shape),
+    )
+    values = [stream.values[0].cpu().numpy() for stream in codes]
+    with atomic(target) as temporary, temporary.open("wb") as file:
+        write(file, header, _chunks(codec, shape, values))
+    return target.stat().st_size
+
+
+def read_codes(source: Path, codec: Codec) -> tuple[Codes, SignalInfo]:
+    """The codes in a file, on the codec's device, and what the original signal was.
+
+    Raises CodecError when the file is damaged or was made by another model.
+    """
+    if not source.is_file():
+        raise CodecError(f"no file {source}")
+    with source.open("rb") as file:
+        reader = Reader(file)
+        header = reader.header
+        _check_model(codec, header, source)
+        values = reader.read_all()
+    streams = tuple(
+        Stream(spec.name, torch.from_numpy(array)[None].to(_device(codec)), spec.alphabet, (spec.grid,))
+        for spec, array in zip(header.streams, values, strict=True)
+    )
+    original = header.original or Original(header.rate, header.channels, header.shape)
+    return Codes(streams, (header.shape,)), SignalInfo(original.rate, original.channels, original.shape)
+
+
+def nominal_rates(codec: Codec) -> list[float]:
+    """Nominal bitrate in the medium's unit at 1, 2 ... levels, side streams not counted."""
+    bits = np.cumsum([math.log2(size) for size in codec.quantizer.codebook_sizes])
+    return [codec.medium.bitrate(float(b), codec.encoder.strides) for b in bits]
+
+
+def levels_for(codec: Codec, bitrate: float) -> int:
+    """The most levels whose nominal bitrate is at most ``bitrate``; raises CodecError when even one is above it."""
+    rates = nominal_rates(codec)
+    fitting = [levels for levels, rate in enumerate(rates, 1) if rate <= bitrate * (1 + 1e-9)]
+    if not fitting:
+        raise CodecError(f"bitrate {bitrate:g}: this codec starts at {rates[0]:.3g} {codec.medium.unit}")
+    return fitting[-1]
+
+
+def _check_model(codec: Codec, header: Header, source: Path) -> None:
+    own = fingerprint(codec)
+    if header.fingerprint != own:
+        raise CodecError(f"{source} was made by model {header.fingerprint.hex()}, not by {own.hex()}: name it with -m")
+    main = header.streams[0]
+    sizes = codec.quantizer.codebook_sizes[: len(main.alphabet)]
+    if (main.name, main.alphabet) != ("codes", sizes) or main.grid != codec.grid(header.shape):
+        raise CodecError(f"{source}: grid {main.grid} or alphabet is not what this model writes for {header.shape}")
+
+
+def _chunks(codec: Codec, shape: tuple[int, ...], values: list[np.ndarray]) -> Iterable[Chunk]:
+    """Chunks of at most CHUNK_SECONDS along the main stream's first axis, cut between pieces where the codec has some.
+
+    Side streams have one position per piece: each chunk carries those of the pieces that begin in it.
+    """
+    totals = [array.shape[1] for array in values]
+    rows = max(1, math.prod(values[0].shape[2:]))
+    most = min(CHUNK_POSITIONS // rows, CHUNK_SYMBOLS // (rows * len(values[0])))
+    if codec.medium.rate:
+        most = min(most, max(1, CHUNK_SECONDS * codec.medium.rate // codec.encoder.strides[0]))
+    ends = _piece_ends(codec, shape)
+    cuts = [0]
+    while cuts[-1] < totals[0]:
+        reachable = [end for end in ends if cuts[-1] < end <= cuts[-1] + most]
+        cuts.append(reachable[-1] if reachable else min(cuts[-1] + most, totals[0]))
+    starts_of_pieces = [0, *ends[:-1]]
+    for start, stop in pairwise(cuts):
+        before, inside = (sum(begin < limit for begin in starts_of_pieces) for limit in (start, stop))
+        side = [(min(before, n), min(inside, n) if stop < totals[0] else n) for n in totals[1:]]
+        ranges = [(start, stop), *side]
+        yield Chunk(tuple(a for a, _ in ranges), tuple(v[:, a:b] for v, (a, b) in zip(values, ranges, strict=True)))
+
+
+def _piece_ends(codec: Codec, shape: tuple[int, ...]) -> list[int]:
+    """Where each piece ends on the main stream's first axis; the grid of a codec without pieces may be cut anywhere."""
+    if codec.segmenter is None:
+        return []
+    frames = [codec.grid_of_piece(shape, start, stop) for start, stop in codec.pieces(shape)]
+    return [int(end) for end in np.cumsum(frames)]
+
+
+def _device(codec: Codec) -> torch.device:
+    return next(codec.parameters()).device

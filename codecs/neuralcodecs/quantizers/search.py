@@ -1,0 +1,54 @@
+"""Nearest neighbour in a codebook, in true fp32 whatever autocast and TF32 say."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from jaxtyping import Float32, Int64
+from torch import Tensor
+
+CPU_TILE = 2**20  # distances held at a time: 4 MiB stay in cache
+DEVICE_TILE = 2**25  # 128 MiB: few launches, bounded memory for large codebooks
+
+
+@contextmanager
+def exact_products(device: torch.device) -> Iterator[None]:
+    """Matrix products inside run in IEEE fp32: no autocast, no TF32, no bf16 behind a float's back.
+
+    A distance rounded to 10 bits of mantissa names another code, so files would differ between devices.
+    """
+    backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+    before = [backend.fp32_precision for backend in backends]
+    try:
+        for backend in backends:
+            backend.fp32_precision = "ieee"
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        for backend, precision in zip(backends, before, strict=True):
+            backend.fp32_precision = precision
+
+
+def nearest(vectors: Float32[Tensor, "n d"], codebook: Float32[Tensor, "k d"]) -> Int64[Tensor, " n"]:
+    """Index of the closest row of the codebook by Euclidean distance; the lowest one among equals.
+
+    The argmin of ``|e|^2 - 2 x.e``: ``|x|^2`` is left out because it is the same for all codes.
+    The distances come from one fused product per tile; n x k of them are never held at once.
+    """
+    tile = CPU_TILE if vectors.device.type == "cpu" else DEVICE_TILE
+    norms = codebook.square().sum(-1)
+    parts = vectors.split(max(1, tile // len(codebook)))
+    with exact_products(vectors.device):
+        return torch.cat([_argmin(torch.addmm(norms, part, codebook.T, alpha=-2)) for part in parts])
+
+
+def _argmin(distances: Float32[Tensor, "n k"]) -> Int64[Tensor, " n"]:
+    size = distances.shape[1]
+    width = math.gcd(size, 64)
+    if distances.device.type != "cpu" or width < 16 or width == size:
+        return distances.argmin(-1)
+    # torch's CPU argmin is scalar code and its amin is not: find the block first, then search that block only
+    block = distances.unflatten(1, (-1, width)).amin(-1).argmin(-1)
+    starts = torch.arange(len(distances)) * (size // width)
+    return block * width + distances.view(-1, width).index_select(0, starts + block).argmin(-1)

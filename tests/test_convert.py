@@ -1,0 +1,200 @@
+"""Converted EnCodec models give the published codes, all of them, and the published waveform.
+
+Weights are random (nothing is downloaded); codebooks are drawn from the model's own residuals, so that many are used.
+"""
+
+from collections.abc import Callable
+from functools import cache
+
+import pytest
+import torch
+from conftest import SAMPLES
+from encodec import EncodecModel as EncodecPackageModel
+from torch import Tensor, nn
+from transformers import DacConfig, DacModel, EncodecConfig, EncodecModel
+
+from neuralcodecs import Codec, CodecError, Codes
+from neuralcodecs.audio.medium import Audio
+from neuralcodecs.convert import from_encodec, from_transformers
+
+BANDWIDTHS_24KHZ = {1.5: 2, 3.0: 4, 6.0: 8, 12.0: 16, 24.0: 32}
+BANDWIDTHS_48KHZ = {3.0: 2, 6.0: 4, 12.0: 8, 24.0: 16}
+CONFIG_48KHZ = {
+    "sampling_rate": 48000,
+    "audio_channels": 2,
+    "normalize": True,
+    "chunk_length_s": 1.0,
+    "overlap": 0.01,
+    "norm_type": "time_group_norm",
+    "use_causal_conv": False,
+    "target_bandwidths": [3.0, 6.0, 12.0, 24.0],
+}
+TOLERANCE = 1e-4  # of the waveform, in absolute terms
+
+Published = tuple[Tensor, Tensor | None, Tensor]
+"""Codes ``(b, q, n)``, scales ``(b, chunks)`` and waveform."""
+
+
+@cache
+def recordings() -> dict[str, Tensor]:
+    paths = sorted((SAMPLES / "speech" / "train").glob("kathleen*.flac"))[:2]
+    speech = torch.stack([Audio(24000).read(path)[0][:, 12000:40000] for path in paths])
+    return {"speech": speech, "music": Audio(48000, 2).read(SAMPLES / "music" / "loop_compus.flac")[0][None]}
+
+
+def speech(length: int) -> Tensor:
+    return recordings()["speech"][..., :length]
+
+
+def music(length: int) -> Tensor:
+    return recordings()["music"][..., 20000 : 20000 + length]
+
+
+@torch.no_grad()
+def fill_codebooks(latents: Tensor, layers: nn.ModuleList, codebooks: list[Tensor]) -> None:
+    """Give each level vectors like the residuals that reach it."""
+    residual = latents
+    for layer, codebook in zip(layers, codebooks, strict=True):
+        vectors = residual.transpose(1, 2).flatten(0, 1)
+        chosen = vectors[torch.randint(len(vectors), (len(codebook),))]
+        codebook.copy_(chosen + 0.5 * vectors.std(0) * torch.randn_like(chosen))
+        residual = residual - layer.decode(layer.encode(residual))
+
+
+def transformers_model(config: EncodecConfig, signal: Tensor) -> EncodecModel:
+    model = EncodecModel(config).eval()
+    with torch.no_grad():
+        latents = model.encoder(signal / signal.std() if config.normalize else signal)
+    fill_codebooks(latents, model.quantizer.layers, [layer.codebook.embed for layer in model.quantizer.layers])
+    return model
+
+
+def encodec_model(make: Callable[..., EncodecPackageModel], signal: Tensor) -> EncodecPackageModel:
+    model = make(pretrained=False)
+    with torch.no_grad():
+        latents = model.encoder(signal / signal.std() if model.normalize else signal)
+    layers = model.quantizer.vq.layers
+    fill_codebooks(latents, layers, [layer.codebook for layer in layers])
+    return model
+
+
+@torch.no_grad()
+def run_transformers(model: EncodecModel, signal: Tensor, bandwidth: float) -> Published:
+    encoded = model.encode(signal, bandwidth=bandwidth)
+    chunks = list(encoded.audio_codes)
+    if encoded.last_frame_pad_length:
+        chunks[-1] = chunks[-1][..., : -encoded.last_frame_pad_length]
+    output = model.decode(
+        encoded.audio_codes, encoded.audio_scales, last_frame_pad_length=encoded.last_frame_pad_length
+    ).audio_values
+    scales = torch.cat(encoded.audio_scales, 1) if model.config.normalize else None
+    return torch.cat(chunks, -1), scales, output[..., : signal.shape[-1]]
+
+
+@torch.no_grad()
+def run_encodec(model: EncodecPackageModel, signal: Tensor, bandwidth: float) -> Published:
+    model.set_target_bandwidth(bandwidth)
+    encoded = model.encode(signal)
+    output = model.decode(encoded)[..., : signal.shape[-1]]
+    scales = torch.cat([scale for _, scale in encoded], 1) if model.normalize else None
+    return torch.cat([codes for codes, _ in encoded], -1), scales, output
+
+
+def assert_equal(codec: Codec, signal: Tensor, levels: int, published: Published) -> Codes:
+    expected, scales, waveform = published
+    codes = codec.encode(signal, levels)
+    assert codes["codes"].shape == expected.shape == (len(signal), levels, *codec.grid(tuple(signal.shape[2:])))
+    assert torch.equal(codes["codes"], expected)
+    if scales is not None:
+        pattern = scales.contiguous().view(torch.int32).long() & 0xFFFFFFFF
+        assert torch.equal(codes["scale"][:, 0], pattern)
+    output = codec.decode(codes)
+    assert output.shape == signal.shape
+    assert (output - waveform).abs().max() <= TOLERANCE
+    if signal.shape[-1] > 1000:
+        assert waveform.abs().max() > 100 * TOLERANCE, "too quiet to tell anything"
+    return codes
+
+
+def assert_many_codes_used(codes: Codes) -> None:
+    rows = codes["codes"].transpose(0, 1).flatten(1)
+    assert min(len(row.unique()) for row in rows) > rows.shape[1] / 3
+
+
+def test_transformers_24khz() -> None:
+    """Lengths that are and are not multiples of the hop; two items at once."""
+    model = transformers_model(EncodecConfig(), speech(24000))
+    codec = from_transformers(model)
+    for bandwidth, levels in BANDWIDTHS_24KHZ.items():
+        codes = assert_equal(codec, speech(24000), levels, run_transformers(model, speech(24000), bandwidth))
+    assert_many_codes_used(codes)
+    for length in (10001, 319, 1):
+        assert_equal(codec, speech(length), 32, run_transformers(model, speech(length), 24.0))
+    assert codec.quantizer.levels == tuple(BANDWIDTHS_24KHZ.values())
+
+
+def test_transformers_48khz() -> None:
+    """Several chunks; transformers needs every chunk but the last to have as many frames as the first."""
+    model = transformers_model(EncodecConfig(**CONFIG_48KHZ), music(48000))
+    codec = from_transformers(model)
+    for bandwidth, levels in BANDWIDTHS_48KHZ.items():
+        codes = assert_equal(codec, music(58001), levels, run_transformers(model, music(58001), bandwidth))
+    assert_many_codes_used(codes)
+    for length in (48000, 10001):
+        assert_equal(codec, music(length), 4, run_transformers(model, music(length), 6.0))
+    assert codec.quantizer.levels == tuple(BANDWIDTHS_48KHZ.values())
+
+
+def test_encodec_24khz() -> None:
+    model = encodec_model(EncodecPackageModel.encodec_model_24khz, speech(24000))
+    codec = from_encodec(model)
+    for bandwidth, levels in BANDWIDTHS_24KHZ.items():
+        codes = assert_equal(codec, speech(16011), levels, run_encodec(model, speech(16011), bandwidth))
+    assert_many_codes_used(codes)
+    assert codec.quantizer.levels == tuple(BANDWIDTHS_24KHZ.values())
+
+
+def test_encodec_48khz() -> None:
+    """95100: the second chunk has a frame less than the first, and the third is 60 samples."""
+    model = encodec_model(EncodecPackageModel.encodec_model_48khz, music(48000))
+    codec = from_encodec(model)
+    for bandwidth, levels in BANDWIDTHS_48KHZ.items():
+        assert_equal(codec, music(10001), levels, run_encodec(model, music(10001), bandwidth))
+    for length in (95100, 47521, 1):
+        assert_equal(codec, music(length), 16, run_encodec(model, music(length), 24.0))
+    assert codec.quantizer.levels == tuple(BANDWIDTHS_48KHZ.values())
+
+
+def test_other_shapes_of_network() -> None:
+    """AudioCraft's settings, three residual units, another width: read from the config, not assumed."""
+    config = EncodecConfig(
+        num_filters=4, hidden_size=16, upsampling_ratios=[5, 3], num_residual_layers=3, use_conv_shortcut=False,
+        pad_mode="constant", num_lstm_layers=1, last_kernel_size=5, codebook_size=256, target_bandwidths=[64.0],
+        sampling_rate=16000,
+    )  # fmt: skip
+    model = transformers_model(config, speech(9000))
+    codec = from_transformers(model)
+    (levels,) = codec.quantizer.levels
+    assert (levels, codec.quantizer.codebook_sizes[0]) == (model.config.num_quantizers, 256)
+    codes, _, waveform = run_transformers(model, speech(9001), 64.0)
+    assert torch.equal(codec.encode(speech(9001))["codes"], codes)
+    torch.testing.assert_close(codec.decode(codec.encode(speech(9001))), waveform)
+
+
+def test_codec_shares_no_memory_with_the_model() -> None:
+    model = transformers_model(EncodecConfig(num_filters=4, hidden_size=16), speech(9000))
+    codec = from_transformers(model)
+    before = codec.decode(codec.encode(speech(9000)))
+    with torch.no_grad():
+        for value in model.state_dict().values():
+            value.zero_()
+    assert torch.equal(codec.decode(codec.encode(speech(9000))), before)
+
+
+def test_errors_name_what_cannot_be_converted() -> None:
+    with pytest.raises(CodecError, match="'dac'"):
+        from_transformers(DacModel(DacConfig(encoder_hidden_size=8, decoder_hidden_size=16)))
+    with pytest.raises(CodecError, match=r"trim_right_ratio 0\.5"):
+        from_transformers(EncodecModel(EncodecConfig(num_filters=4, trim_right_ratio=0.5)))
+    with pytest.raises(CodecError, match=r"SEANetEncoder: size mismatch for layers\.0"):
+        from_transformers(EncodecModel(EncodecConfig(num_filters=4, kernel_size=9)))
