@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from neuralcodecs.atomic import atomic
+from neuralcodecs.checkpoints import FOLDER, newest
 from neuralcodecs.codec import Codec
 from neuralcodecs.errors import CodecError
 
@@ -49,10 +50,15 @@ def load(source: str | Path, trust: bool = False) -> Codec:
 
 
 def locate(source: str | Path) -> Path:
-    """A local folder or file, or the local copy of a hub repository such as ``owner/name``."""
+    """An exported folder, a checkpoint, the newest whole one of a run's folder, or the local copy of a hub id."""
     path = Path(source)
-    if path.exists():
+    if path.is_file() or (path / WEIGHTS).is_file():
         return path
+    if path.is_dir():
+        found = newest(path / FOLDER) or newest(path)
+        if found is None:
+            raise CodecError(f"{path} holds neither {WEIGHTS} nor a whole checkpoint: train or export first")
+        return found
     if str(source).count("/") != 1 or path.suffix or str(source).startswith((".", "/", "~")):
         raise CodecError(f"no model at {source}: give a checkpoint, an exported folder or a hub id owner/name")
     from huggingface_hub import snapshot_download

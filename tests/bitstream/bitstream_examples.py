@@ -90,6 +90,13 @@ def stereo(seed: int = 0) -> Example:
     return example(header, seed, 20, (2, 1, 1))
 
 
+def duet(seed: int = 0) -> Example:
+    """As few bytes as two streams, two chunks, an original and metadata take."""
+    streams = (StreamSpec("codes", (1000, 7), (5,)), StreamSpec("scale", (2**32,), (2,)))
+    header = Header(FINGERPRINT, 24000, 2, (700,), streams, Original(48000, 1, (1400,)), {"title": "Ü"})
+    return example(header, seed, 3, (1,))
+
+
 def banded(seed: int = 0) -> Example:
     """A picture in three bands of rows."""
     header = Header(FINGERPRINT, 0, 3, (88, 120), (StreamSpec("codes", (16384,), (6, 8)),))

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from neuralcodecs.atomic import MARK, atomic
+from neuralcodecs.checkpoints import checksum, newest, verifies
 from neuralcodecs.errors import CodecError
-from neuralcodecs.training.checkpoint import AtomicCheckpointIO, checksum, newest, verifies
+from neuralcodecs.training.checkpoint import AtomicCheckpointIO
 
 
 def write_for_ever(folder: Path, start: int) -> None:

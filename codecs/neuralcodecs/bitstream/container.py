@@ -134,9 +134,11 @@ class Reader:
 
     def read_all(self, symbols: int = SYMBOLS_AT_ONCE) -> tuple[Values, ...]:
         """Whole values ``(q, *grid)`` of every stream; CodecError for more than ``symbols`` symbols of all together."""
+        if self._begun.is_open and self._source.size is not None:
+            _ = self.chunks  # the end record's lengths, before any memory is taken
         streams = self._begun.streams
-        total = 0 if self._begun.is_open else sum(s.symbols(s.grid[0]) for s in streams)
-        _check_at_once(total, symbols)
+        if not self.header.is_open:
+            _check_at_once(sum(s.symbols(s.grid[0]) for s in self.header.streams), symbols)
         parts = [[np.zeros((len(s.alphabet), 0, *s.grid[1:]), np.int64)] for s in streams]
         read = 0
         for chunk in self:

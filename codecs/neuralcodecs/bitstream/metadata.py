@@ -18,9 +18,13 @@ DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT")
 
 
 def encode_metadata(metadata: Metadata) -> bytes:
-    """Compact UTF-8 JSON; ``name`` loses its folders. CodecError for what ``decode_metadata`` would refuse."""
+    """Compact UTF-8 JSON; ``name`` loses its folders and control characters.
+
+    CodecError for what ``decode_metadata`` would refuse.
+    """
+    metadata = _named(metadata)
     _check(metadata)
-    data = json.dumps(_named(metadata), ensure_ascii=False, separators=(",", ":")).encode()
+    data = json.dumps(metadata, ensure_ascii=False, separators=(",", ":")).encode()
     if len(data) > METADATA_BYTES:
         raise CodecError(f"metadata takes {len(data)} bytes, at most {METADATA_BYTES} are allowed: leave something out")
     return data
@@ -81,6 +85,8 @@ def _check(metadata: Metadata) -> None:
                 fault = "" if math.isfinite(value) else f"the number {value}"
             case str():
                 fault = f"a control character in {value[:40]!a}" if any(map(_is_text_control, value)) else ""
+            case dict() if not all(isinstance(key, str) for key in value):
+                fault = "a key that is not a string"
             case dict() | list():
                 fault = "" if depth <= METADATA_DEPTH else f"values nested deeper than {METADATA_DEPTH}"
             case _:

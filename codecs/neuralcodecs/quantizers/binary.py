@@ -16,7 +16,8 @@ from torch.nn import functional
 from neuralcodecs.codec import Quantized, Quantizer
 from neuralcodecs.errors import CodecError
 from neuralcodecs.quantizers.entropy import binary_entropies
-from neuralcodecs.quantizers.numerics import at_least_float32, checked_levels, codebook_statistics, straight_through
+from neuralcodecs.quantizers.numerics import at_least_float32, checked_levels, straight_through
+from neuralcodecs.quantizers.statistics import codebook_statistics
 
 MAX_BITS = 18  # of one codebook: the marginal entropy needs a histogram of 2 ** bits entries
 

@@ -9,7 +9,8 @@ from torch.nn import functional
 from neuralcodecs.codec import Quantized, Quantizer
 from neuralcodecs.errors import CodecError
 from neuralcodecs.quantizers.entropy import Entropies, dense_entropies
-from neuralcodecs.quantizers.numerics import at_least_float32, checked_levels, codebook_statistics, straight_through
+from neuralcodecs.quantizers.numerics import at_least_float32, checked_levels, straight_through
+from neuralcodecs.quantizers.statistics import codebook_statistics
 
 
 class Categorical(Quantizer):

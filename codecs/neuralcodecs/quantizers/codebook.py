@@ -24,6 +24,8 @@ from neuralcodecs.quantizers.kmeans import kmeans, replace
 from neuralcodecs.quantizers.pending import Pending, Sample
 from neuralcodecs.quantizers.search import nearest
 
+TELLING = 3.0  # vectors: a code at the threshold that expects so many gets none in 5 % of steps
+
 
 class CodebookBank(nn.Module):
     """``levels`` codebooks of ``size`` codes, with what it takes to learn them.
@@ -35,8 +37,10 @@ class CodebookBank(nn.Module):
     residuals of one batch after k-means on the same batch would be near zero. Before that a level holds normal noise
     (of variance 1 / dim, the same in every process).
 
-    A code is dead when its usage falls below ``dead_threshold`` x the mean of its level; it takes the place of a
-    vector of the current step and starts from the mean usage. Levels that no vector reached in a step stay as they are.
+    A code is dead when its usage falls below ``dead_threshold`` x the mean of its level, or when no vector chose it in a
+    step so large that a code at the threshold expects ``TELLING`` of them (the running average would take 229 steps to
+    tell, by default). It is put on a vector of the current step and starts at the threshold, so that a poor choice is
+    replaced again at once and a good one soon finds its place. Levels that no vector reached in a step stay.
 
     Neither forward nor ``update`` waits for a CUDA device, except in the updates that run k-means. All state is in the
     state dict; ``pending.*`` is zero between steps and may be left out of published weights, as may all but
@@ -125,13 +129,16 @@ class CodebookBank(nn.Module):
 
     def _replace_dead(self) -> None:
         even = self.usage.mean(-1, keepdim=True)
-        reached = self.pending.counts.sum(-1, keepdim=True) > 0
-        dead = (self.usage < self.dead_threshold * even) & reached
+        counts = self.pending.counts
+        mean = counts.mean(-1, keepdim=True)
+        missed = (counts == 0) & (self.dead_threshold * mean >= TELLING)
+        dead = ((self.usage < self.dead_threshold * even) | missed) & (mean > 0)
         errors = self.pending.errors
         noise = uniform(errors.numel(), self.updates).view_as(errors)
         codebooks, replaced = replace(self.codebooks, dead, self.pending.candidates, errors, noise)
         self.codebooks.copy_(codebooks)
-        self.usage.copy_(torch.where(replaced, even, self.usage))
+        # not from the mean, from which a poor choice would sit unused for ln(threshold) / ln(decay) steps
+        self.usage.copy_(torch.where(replaced, self.dead_threshold * even, self.usage))
         self.replaced.copy_(replaced.sum(-1))
 
     def _initialise_next(self) -> None:

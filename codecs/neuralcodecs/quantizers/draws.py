@@ -45,7 +45,9 @@ def strata(
     places = torch.arange(fewer, device=counters[0].device)
     shift = first if rows >= end - first else rank * rows
     inside = bits(places + shift, *counters) >> 16
-    drawn = (((places << 16) + inside) * more) // (max(fewer, 1) << 16)
+    # strata from whole index to whole index: with fractional bounds two neighbours could draw the same one
+    lower, upper = (bound * more // max(fewer, 1) for bound in (places, places + 1))
+    drawn = lower + (inside * (upper - lower) >> 16)
     return (places + first, drawn) if rows >= end - first else (drawn + first, places)
 
 

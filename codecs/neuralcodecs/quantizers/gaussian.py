@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from neuralcodecs.codec import Quantized, Quantizer
 from neuralcodecs.errors import CodecError
-from neuralcodecs.quantizers.numerics import checked_levels, codebook_statistics, straight_through
+from neuralcodecs.quantizers.numerics import checked_levels, straight_through
 from neuralcodecs.quantizers.projected import map_channels
+from neuralcodecs.quantizers.statistics import codebook_statistics
 
 
 class GaussianKL(Quantizer):

@@ -11,8 +11,9 @@ from torch.nn import functional
 
 from neuralcodecs.codec import Quantized, Quantizer
 from neuralcodecs.quantizers.entropy import dense_entropies
-from neuralcodecs.quantizers.numerics import at_least_float32, checked_levels, codebook_statistics
+from neuralcodecs.quantizers.numerics import at_least_float32, checked_levels
 from neuralcodecs.quantizers.search import exact_products
+from neuralcodecs.quantizers.statistics import codebook_statistics
 
 
 class IBQ(Quantizer):

@@ -1,11 +1,10 @@
-"""What quantizers share: float32 at least, exact straight-through, checked levels, statistics of a batch's codes."""
+"""What quantizers share: float32 at least, exact straight-through and checked levels."""
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor
 
 from neuralcodecs.errors import CodecError
-from neuralcodecs.quantizers.statistics import histogram, usage_statistics
 
 
 def at_least_float32(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -28,9 +27,3 @@ def checked_levels(levels: int | None, available: int) -> int:
     if not 1 <= levels <= available:
         raise CodecError(f"{levels} levels asked for, this quantizer has 1 to {available}")
     return levels
-
-
-def codebook_statistics(codes: Int64[Tensor, "b q *grid"], sizes: tuple[int, ...]) -> dict[str, Tensor]:
-    """``usage``, ``perplexity`` and ``entropy`` (bits) of a batch, each ``(q,)``; ``sizes`` may name more than q."""
-    used = sizes[: codes.shape[1]]
-    return usage_statistics(histogram(codes, used), used)

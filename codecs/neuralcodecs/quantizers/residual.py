@@ -20,7 +20,8 @@ from torch.nn import functional
 from neuralcodecs.codec import Quantized, Quantizer
 from neuralcodecs.errors import CodecError
 from neuralcodecs.quantizers.codebook import CodebookBank
-from neuralcodecs.quantizers.numerics import checked_levels, codebook_statistics, straight_through
+from neuralcodecs.quantizers.numerics import checked_levels, straight_through
+from neuralcodecs.quantizers.statistics import codebook_statistics
 
 
 class _Trace(NamedTuple):
@@ -71,7 +72,8 @@ class ResidualVQ(Quantizer):
         self.dim = dim
         self.codebook_sizes = (codebook_size,) * codebooks
         self.levels = tuple(levels) if levels is not None else (codebooks,)
-        if self.levels != tuple(sorted(set(self.levels))) or self.levels[0] < 1 or self.levels[-1] != codebooks:
+        ascending = self.levels == tuple(sorted(set(self.levels)))
+        if not ascending or self.levels[:1] < (1,) or self.levels[-1] != codebooks:
             raise CodecError(f"levels {self.levels} must ascend from 1 or more to the number of codebooks, {codebooks}")
         self.bank = CodebookBank(codebooks, codebook_size, dim, decay, dead_threshold, kmeans_iterations)
 
@@ -88,7 +90,7 @@ class ResidualVQ(Quantizer):
         trace = self._quantize(vectors.detach(), checked_levels(levels, len(self.codebook_sizes)))
         codes = _unflat(trace.codes, latents)
         used = codes.shape[1]
-        statistics = codebook_statistics(codes, self.codebook_sizes[:used])
+        statistics = codebook_statistics(codes, self.codebook_sizes)
         statistics["replaced"] = self.bank.replaced[:used].clone()
         # the distances to the levels' own targets and to their mean differ by a constant: one backward serves all
         commitment = functional.mse_loss(vectors, trace.centre)
@@ -136,13 +138,14 @@ class ResidualVQ(Quantizer):
         codes, remainder = [], vectors
         pull, squares = torch.zeros_like(vectors), vectors.new_zeros(len(vectors))
         for level, (residual, chosen, remainder) in enumerate(self._descend(vectors, depth)):
+            if level >= used:
+                continue
             errors = remainder.square().sum(-1)
             if sample is not None:
                 bank.pending.add(level, residual, chosen, errors, sample)
-            if level < used:
-                codes.append(chosen)
-                pull += remainder
-                squares += errors
+            codes.append(chosen)
+            pull += remainder
+            squares += errors
         if sample is not None and not bank.complete:
             bank.pending.fill_pool(remainder, sample)
         stacked = torch.stack(codes, dim=-1) if codes else vectors.new_zeros((len(vectors), 0), dtype=torch.int64)

@@ -3,16 +3,18 @@
 import math
 
 import torch
-from jaxtyping import Float, Float32, Int64
+from jaxtyping import Float32, Int64
 from torch import Tensor
 
 
-def usage_statistics(counts: Float[Tensor, "q k"], sizes: tuple[int, ...]) -> dict[str, Tensor]:
-    """Figures of each codebook from its histogram, each ``(q,)``; ``sizes`` are the q alphabets.
+def codebook_statistics(codes: Int64[Tensor, "b q *grid"], sizes: tuple[int, ...]) -> dict[str, Tensor]:
+    """Figures of this rank's batch, each ``(q,)``; ``sizes`` are the alphabets, and may name more than q.
 
-    ``usage``: share of its codes that occur, in [0, 1]. ``entropy``: of the empirical distribution, in bits; 0 for an
+    ``usage``: share of a codebook that occurs, in [0, 1]. ``entropy``: of the empirical distribution, in bits; 0 for an
     empty batch. ``perplexity``: 2 to the entropy, the number of codes that would give it if used evenly.
     """
+    sizes = sizes[: codes.shape[1]]
+    counts = _histogram(codes, sizes)
     used = (counts > 0).sum(-1)
     if len(set(sizes)) <= 1:
         usage = used / max(sizes, default=1)
@@ -23,8 +25,8 @@ def usage_statistics(counts: Float[Tensor, "q k"], sizes: tuple[int, ...]) -> di
     return {"usage": usage, "perplexity": entropy.exp2(), "entropy": entropy}
 
 
-def histogram(codes: Int64[Tensor, "b q *grid"], sizes: tuple[int, ...]) -> Float32[Tensor, "q k"]:
-    """How often each code occurs on this rank, per codebook; k is the largest alphabet. Exact below 2^24.
+def _histogram(codes: Int64[Tensor, "b q *grid"], sizes: tuple[int, ...]) -> Float32[Tensor, "q k"]:
+    """How often each code occurs, per codebook; k is the largest alphabet. Exact below 2^24.
 
     Not ``torch.bincount``, which stalls a CUDA stream to find its length.
     """

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from neuralcodecs.codec import Quantized, Quantizer
-from neuralcodecs.quantizers.numerics import at_least_float32, checked_levels, codebook_statistics, straight_through
+from neuralcodecs.quantizers.numerics import at_least_float32, checked_levels, straight_through
 from neuralcodecs.quantizers.search import exact_products, nearest
+from neuralcodecs.quantizers.statistics import codebook_statistics
 
 
 class VQ(Quantizer):

@@ -7,7 +7,7 @@ from neuralcodecs.training.average import WeightAverage
 from neuralcodecs.training.checkpoint import AtomicCheckpointIO
 from neuralcodecs.training.combine import Balancer, WeightedSum
 from neuralcodecs.training.data import Batch, Loading
-from neuralcodecs.training.interrupt import SaveOnTerminate
+from neuralcodecs.training.interrupt import SaveOnExit
 from neuralcodecs.training.judge import EvaluateCheckpoints
 from neuralcodecs.training.objectives import Reconstruct, Weighted
 from neuralcodecs.training.stage import Stage
@@ -28,7 +28,7 @@ __all__ = [
     "Optimization",
     "OptimizerGroup",
     "Reconstruct",
-    "SaveOnTerminate",
+    "SaveOnExit",
     "Source",
     "Stage",
     "Throughput",

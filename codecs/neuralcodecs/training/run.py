@@ -7,18 +7,17 @@ import lightning as L
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from neuralcodecs.checkpoints import FOLDER, newest
 from neuralcodecs.errors import CodecError
-from neuralcodecs.training.checkpoint import AtomicCheckpointIO, newest
+from neuralcodecs.training.checkpoint import AtomicCheckpointIO
 from neuralcodecs.training.data import SignalDataModule
-from neuralcodecs.training.interrupt import SaveOnTerminate
-
-CHECKPOINTS = "checkpoints"
+from neuralcodecs.training.interrupt import SaveOnExit
 
 
 class TrainingCLI(LightningCLI):
     """One folder per run: the resolved config, checkpoints with their metrics, and TensorBoard's files.
 
-    ``--run DIR`` names it; ``--resume true`` goes on from its newest checkpoint that verifies, or starts if it has none.
+    ``--run DIR`` names it; ``--resume true`` goes on from its newest whole checkpoint, or starts if it has none.
     """
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -28,7 +27,7 @@ class TrainingCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         config = self.config[self.config.subcommand]
-        folder = Path(config.run) / CHECKPOINTS
+        folder = Path(config.run) / FOLDER
         found = newest(folder)
         if self.config.subcommand != "fit":
             config.ckpt_path = config.ckpt_path or (str(found) if found else None)
@@ -61,6 +60,6 @@ def main(arguments: list[str] | None = None) -> None:
         subclass_mode_data=True,
         auto_configure_optimizers=False,
         save_config_kwargs={"overwrite": True},
-        trainer_defaults={"use_distributed_sampler": False, "callbacks": [SaveOnTerminate()]},
+        trainer_defaults={"use_distributed_sampler": False, "callbacks": [SaveOnExit()]},
         args=arguments,
     )

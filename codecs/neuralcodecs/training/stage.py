@@ -1,13 +1,11 @@
 """Stages of training as data: which parts are frozen, and which are loaded from an earlier run."""
 
-from pathlib import Path
-
 import torch
 from torch import nn
 
 from neuralcodecs.codec import Codec
 from neuralcodecs.errors import CodecError
-from neuralcodecs.pretrained import load_state
+from neuralcodecs.pretrained import load_state, locate
 
 PARTS = ("encoder", "quantizer", "decoder")
 
@@ -37,7 +35,7 @@ class Stage:
     def prepare(self, codec: Codec) -> None:
         """Load and freeze; called once, before the optimizer is made."""
         if self.load_from is not None:
-            state = load_state(Path(self.load_from))
+            state = load_state(locate(self.load_from))
             for part in self.load:
                 own = {k.removeprefix(f"{part}."): v for k, v in state.items() if k.startswith(f"{part}.")}
                 _load_strictly(getattr(codec, part), own, part, self.load_from)

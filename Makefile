@@ -1,0 +1,36 @@
+# make demo: train, judge, encode and decode on the samples. make test: the tests. Both make .venv first.
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+WORKERS ?= 2
+
+.PHONY: demo test test-all lint bench clean
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	if command -v uv > /dev/null; \
+	then uv pip install --python $(BIN)/python -c constraints.txt -e '.[dev]'; \
+	else $(BIN)/pip install --progress-bar off -c constraints.txt -e '.[dev]'; fi
+	touch $(READY)
+
+demo: $(READY)
+	$(BIN)/python -m neuralcodecs.demo
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# one thread per process: the two cores are shared by the workers
+test: lint
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not gpu"
+
+test-all: lint
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+
+bench: $(READY)
+	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache
