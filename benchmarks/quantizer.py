@@ -118,8 +118,10 @@ def main() -> None:
             job()
         times = [[milliseconds(job, cuda) for job in both] for _ in range(arguments.repeats)]
         ours, theirs = (median(column) for column in zip(*times, strict=True))
-        memory = "".join(f"  {who} {megabytes(job):.1f} MB" for who, job in zip(("ours", "theirs"), both)) if cuda else ""
-        print(f"{name:8} ours {ours:8.2f} ms   theirs {theirs:8.2f} ms   theirs / ours {theirs / ours:5.2f}{memory}")
+        peaks = [f"{megabytes(job):8.1f} MB" for job in both] if cuda else ["", ""]
+        print(
+            f"{name:8} ours {ours:8.2f} ms {peaks[0]}   theirs {theirs:8.2f} ms {peaks[1]}   ratio {theirs / ours:5.2f}"
+        )
 
 
 if __name__ == "__main__":

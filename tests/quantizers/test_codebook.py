@@ -1,10 +1,8 @@
-"""Codebooks: how they start, move, die and come back; the search; k-means; the draws."""
+"""Codebooks: how they start, move, die and come back; k-means; the draws."""
 
 import pytest
 import torch
 from torch import Tensor
-from transformers import EncodecConfig
-from transformers.models.encodec.modeling_encodec import EncodecEuclideanCodebook
 
 from neuralcodecs.quantizers.codebook import CodebookBank
 from neuralcodecs.quantizers.draws import strata, uniform, weighted_order
@@ -157,44 +155,6 @@ def test_fewer_levels_in_a_step_do_not_mislead_the_next_level() -> None:
     assert torch.equal(every.codebooks, first.codebooks)
 
 
-def test_search_is_that_of_encodec() -> None:
-    generator = torch.Generator().manual_seed(5)
-    reference = EncodecEuclideanCodebook(EncodecConfig(codebook_size=1024, codebook_dim=128))
-    reference.embed.copy_(torch.randn(1024, 128, generator=generator))
-    checked = 0
-    for _ in range(10):
-        vectors = torch.randn(10_000, 128, generator=generator)
-        ours, theirs = nearest(vectors, reference.embed), reference.quantize(vectors)
-        distances = [(vectors - reference.embed[codes]).double().square().sum(-1) for codes in (ours, theirs)]
-        # its |x|^2 of about 128 rounds to 2^-17 x 128 / 2 at least: nearer than that neither can tell
-        clear = (distances[0] - distances[1]).abs() > 1e-4
-        assert not bool(clear.any())
-        checked += int((ours == theirs).sum())
-    assert checked > 99_990
-
-
-@pytest.mark.parametrize(("rows", "size"), [(1, 1), (7, 5), (300, 48), (5000, 1024), (33, 96)])
-def test_search_finds_the_nearest_and_the_lowest_among_equals(rows: int, size: int) -> None:
-    vectors, codebook = torch.randn(rows, 4), torch.randn(size, 4)
-    codebook = torch.cat([codebook, codebook])  # every code twice
-    exact = (vectors[:, None] - codebook[:size]).double().square().sum(-1)
-    found = nearest(vectors, codebook)
-    assert int(found.max()) < size
-    torch.testing.assert_close(exact.gather(1, found[:, None])[:, 0], exact.amin(-1), rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize("precision", ["high", "medium"])
-def test_search_is_exact_whatever_the_matmul_precision(precision: str) -> None:
-    vectors, codebook = torch.randn(20_000, 64), torch.randn(256, 64)
-    expected = nearest(vectors, codebook)
-    torch.set_float32_matmul_precision(precision)
-    try:
-        assert torch.equal(nearest(vectors, codebook), expected)
-        assert torch.get_float32_matmul_precision() == precision  # and it is left as it was
-    finally:
-        torch.set_float32_matmul_precision("highest")
-
-
 def test_kmeans_finds_clusters_and_leaves_out_empty_places() -> None:
     vectors = clustered(2048, 0, spread=0.05)[0].T
     weights = (torch.arange(2048) % 4 != 3).float()
@@ -239,7 +199,7 @@ def test_draws_are_even_and_differ_with_the_counter() -> None:
     counters = [torch.tensor(n) for n in range(3)]
     draws = [uniform(10_000, counter) for counter in counters]
     for values in draws:
-        assert 0 < float(values.min()) and float(values.max()) < 1
+        assert float(values.min()) > 0 and float(values.max()) < 1
         torch.testing.assert_close(torch.histc(values, 10, 0, 1) / 1000, torch.ones(10), rtol=0, atol=0.15)
     correlation = torch.corrcoef(torch.stack(draws)) - torch.eye(3)
     assert float(correlation.abs().max()) < 0.05

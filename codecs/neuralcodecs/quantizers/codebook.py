@@ -37,10 +37,10 @@ class CodebookBank(nn.Module):
     residuals of one batch after k-means on the same batch would be near zero. Before that a level holds normal noise
     (of variance 1 / dim, the same in every process).
 
-    A code is dead when its usage falls below ``dead_threshold`` x the mean of its level, or when no vector chose it in a
-    step so large that a code at the threshold expects ``TELLING`` of them (the running average would take 229 steps to
-    tell, by default). It is put on a vector of the current step and starts at the threshold, so that a poor choice is
-    replaced again at once and a good one soon finds its place. Levels that no vector reached in a step stay.
+    A code is dead when its usage falls below ``dead_threshold`` x the mean of its level, or when no vector chose it in
+    a step so large that a code at the threshold expects ``TELLING`` of them (the running average would take 229 steps
+    to tell, by default). It is put on a vector of the current step and starts at the threshold, so that a poor choice
+    is replaced again at once and a good one soon finds its place. Levels that no vector reached in a step stay.
 
     Neither forward nor ``update`` waits for a CUDA device, except in the updates that run k-means. All state is in the
     state dict; ``pending.*`` is zero between steps and may be left out of published weights, as may all but
@@ -85,7 +85,7 @@ class CodebookBank(nn.Module):
 
     def lookup(self, codes: Int64[Tensor, "n q"]) -> Float32[Tensor, "n d"]:
         """Sum of the codes of the first q levels, by one gather; added in the order of levels."""
-        levels, size, _ = self.codebooks.shape
+        size = self.codebooks.shape[1]
         offsets = size * torch.arange(codes.shape[1], device=codes.device)
         return functional.embedding_bag(codes + offsets, self.codebooks.flatten(0, 1), mode="sum")
 
@@ -97,7 +97,9 @@ class CodebookBank(nn.Module):
         """Take codebooks from elsewhere, for all levels; their usage counts as even until the next update."""
         if codebooks.shape != self.codebooks.shape:
             expected, given = tuple(self.codebooks.shape), tuple(codebooks.shape)
-            raise CodecError(f"codebooks of shape {given} do not fit a quantizer of shape {expected} (levels, size, dim)")
+            raise CodecError(
+                f"codebooks of shape {given} do not fit a quantizer of shape {expected} (levels, size, dim)"
+            )
         self.codebooks.copy_(codebooks)
         self.usage.zero_()
         self.replaced.zero_()

@@ -51,9 +51,7 @@ def strata(
     return (places + first, drawn) if rows >= end - first else (drawn + first, places)
 
 
-def weighted_order(
-    weights: Float32[Tensor, "*q n"], noise: Float32[Tensor, "*q n"]
-) -> Int64[Tensor, "*q n"]:
+def weighted_order(weights: Float32[Tensor, "*q n"], noise: Float32[Tensor, "*q n"]) -> Int64[Tensor, "*q n"]:
     """An order in which each next index is drawn in proportion to its weight; those of weight 0 come last.
 
     Sampling without replacement by sorted keys ``log(u) / w`` (Efraimidis and Spirakis 2006).

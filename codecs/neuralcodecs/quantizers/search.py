@@ -18,16 +18,31 @@ def exact_products(device: torch.device) -> Iterator[None]:
 
     A distance rounded to 10 bits of mantissa names another code, so files would differ between devices.
     """
-    backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
-    before = [backend.fp32_precision for backend in backends]
+    backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # type: ignore[attr-defined]
+    precisions, legacy = [backend.fp32_precision for backend in backends], _legacy_precision()
     try:
+        if legacy is not None:
+            torch.set_float32_matmul_precision("highest")
         for backend in backends:
             backend.fp32_precision = "ieee"
         with torch.autocast(device.type, enabled=False):
             yield
     finally:
-        for backend, precision in zip(backends, before, strict=True):
+        if legacy is not None:
+            torch.set_float32_matmul_precision(legacy)
+        for backend, precision in zip(backends, precisions, strict=True):
             backend.fp32_precision = precision
+
+
+def _legacy_precision() -> str | None:
+    """What ``torch.set_float32_matmul_precision`` has set; None where only ``fp32_precision`` is in use.
+
+    torch keeps both, and refuses to answer when they contradict each other.
+    """
+    try:
+        return torch.get_float32_matmul_precision()
+    except RuntimeError:
+        return None
 
 
 def nearest(vectors: Float32[Tensor, "n d"], codebook: Float32[Tensor, "k d"]) -> Int64[Tensor, " n"]:
