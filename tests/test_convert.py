@@ -54,10 +54,11 @@ def music(length: int) -> Tensor:
 def fill_codebooks(latents: Tensor, layers: nn.ModuleList, codebooks: list[Tensor]) -> None:
     """Give each level vectors like the residuals that reach it."""
     residual = latents
+    floor = 1e-2 * latents.std()  # without it later levels are so small that fp32 cannot tell their codes apart
     for layer, codebook in zip(layers, codebooks, strict=True):
         vectors = residual.transpose(1, 2).flatten(0, 1)
         chosen = vectors[torch.randint(len(vectors), (len(codebook),))]
-        codebook.copy_(chosen + 0.5 * vectors.std(0) * torch.randn_like(chosen))
+        codebook.copy_(chosen + (0.5 * vectors.std(0)).clamp_min(floor) * torch.randn_like(chosen))
         residual = residual - layer.decode(layer.encode(residual))
 
 

@@ -53,7 +53,7 @@ def _(value: Configured) -> Any:
 
 @_plain.register(list)
 @_plain.register(tuple)
-def _(value: list[object]) -> Any:
+def _(value: list[object] | tuple[object, ...]) -> Any:
     return [_plain(v) for v in value]
 
 

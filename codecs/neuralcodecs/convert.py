@@ -43,6 +43,23 @@ def from_encodec(model: nn.Module) -> Codec:
     return _build(_read_encodec(model))
 
 
+def import_published(source: str) -> Codec:
+    """A model by hub id or local folder in the layout of the transformers library, which must be installed.
+
+    Raises:
+        CodecError: it cannot be had, or not converted.
+    """
+    try:
+        from transformers import AutoModel
+    except ImportError as error:
+        raise CodecError("import needs the transformers library: pip install 'neuralcodecs[bench]'") from error
+    try:
+        model = AutoModel.from_pretrained(source)
+    except (OSError, ValueError) as error:
+        raise CodecError(f"{source} cannot be loaded: {str(error).strip().splitlines()[0]}") from error
+    return from_transformers(model)
+
+
 @dataclass(frozen=True)
 class _Published:
     """A published EnCodec in our words: ``network`` is what encoder and decoder share, ``weights`` have our names."""
@@ -159,6 +176,6 @@ def _load(part: nn.Module, weights: dict[str, Tensor]) -> None:
         raise CodecError(f"these weights are not those of a {type(part).__name__}: {detail}") from error
 
 
-def _require(name: str, value: float, needed: float) -> None:
+def _require(name: str, value: int | float, needed: int | float) -> None:
     if value != needed:
         raise CodecError(f"cannot convert a model with {name} {value}: only {needed}")

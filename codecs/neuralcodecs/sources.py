@@ -16,7 +16,7 @@ class Source:
 
     Args:
         path: a folder (searched recursively), a single file, or a manifest: ``.csv`` with a column ``path`` and, if
-            wanted, ``split``, ``weight`` and ``kind``; ``.txt`` with one path a line. Paths are relative to the manifest.
+            wanted, ``split``, ``weight`` and ``kind``; ``.txt`` with a path in each line. Paths start at the manifest.
         weight: how often a second (or an image) of this source is drawn per second (or image) of a source of weight 1.
         kind: for augmentations that treat kinds apart, for example ``music``; a manifest's own column comes first.
         split: only the rows of a manifest with this split.

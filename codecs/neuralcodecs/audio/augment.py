@@ -20,7 +20,7 @@ MAX_BOOST = 1000.0
 class Partners(NamedTuple):
     """How many further crops an example wants, and of which kind they must not be (None: any)."""
 
-    count: int
+    number: int
     without: str | None = None
 
 

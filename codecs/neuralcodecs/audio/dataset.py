@@ -20,6 +20,7 @@ from neuralcodecs.audio.augment import Augmentation
 from neuralcodecs.audio.resample import resampled_length
 from neuralcodecs.errors import CodecError
 from neuralcodecs.sources import Entry
+from neuralcodecs.threads import one_thread
 
 MEMORY_SHARE = 0.5
 """Of the machine's memory, what decoded files may take."""
@@ -95,8 +96,8 @@ class AudioCrops:
         crop = self._crop(file, source)
         if self.augmentation is None:
             return crop
-        count, without = self.augmentation.partners(self.audio[file].kind, source)
-        others = [self._crop(self._other(without, source), source) for _ in range(count)]
+        number, without = self.augmentation.partners(self.audio[file].kind, source)
+        others = [self._crop(self._other(without, source), source) for _ in range(number)]
         return self.augmentation([crop, *others], source)
 
     def _crop(self, file: int, source: np.random.Generator) -> Float[Tensor, "c t"]:
@@ -128,7 +129,8 @@ class Cache:
         self._held = np.zeros(len(audio), dtype=bool)
         for number, file in enumerate(tqdm(audio, "decode", unit="file", disable=None, leave=False)):
             try:
-                signal, _ = files.read(file.path, sample_rate, channels)
+                with one_thread():
+                    signal, _ = files.read(file.path, sample_rate, channels)
             except CodecError:
                 continue  # reading it again when it is drawn tells why
             self._samples[:, self._ends[number] - file.length : self._ends[number]] = signal

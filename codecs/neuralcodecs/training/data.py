@@ -1,50 +1,27 @@
-"""What audio and image data share: batches that are functions of counters, bad files, validation, resume."""
+"""What audio and image data share: sources, workers, bad files, validation, resume."""
 
-import itertools
 import time
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import lightning as L
-import numpy as np
 import torch
-from jaxtyping import Float
-from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDataset, get_worker_info
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from neuralcodecs.errors import CodecError
 from neuralcodecs.sources import Entry, Source, entries
-from neuralcodecs.training.sampling import DrawOrder, Purpose, generator
+from neuralcodecs.threads import one_thread
 from neuralcodecs.training.seeds import derive
+from neuralcodecs.training.stream import Batch, BatchStream, Examples, Shard
 
-REPLACEMENTS = 20
-"""Unreadable files in a row, in one draw, after which something else must be wrong."""
+__all__ = ["Batch", "Examples", "Loading", "SignalDataModule", "TrainLoader"]
+
 NAMED = 20
 """Bad files that the message of a stopped run lists."""
-
-
-class Batch(NamedTuple):
-    """What a step is given. ``index``: number of the batch in the run. ``seed``: 63 bits, equal on all ranks."""
-
-    signal: Float[Tensor, "b c *space"]
-    index: int
-    seed: int
-    shapes: tuple[tuple[int, ...], ...] | None = None
-    """In validation, the true shape of each item, beyond which ``signal`` is padded with zeros."""
-
-
-class Examples(Protocol):
-    """Training examples of equal shape. ``shares``: how often each file is drawn per epoch."""
-
-    shares: NDArray[np.float64]
-
-    def draw(self, file: int, source: np.random.Generator) -> Float[Tensor, "c *space"]:
-        """An example from a file: a function of the arguments. Raises CodecError where a file cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -62,48 +39,6 @@ class Loading:
     seed: int = 0
     cache: bool = False
     max_bad: float = 0.1
-
-
-class Shard(NamedTuple):
-    """This process's part of every step: ``batch_size`` examples of ``batch_size * ranks``."""
-
-    batch_size: int
-    rank: int
-    ranks: int
-
-
-class BatchStream(IterableDataset[tuple[Batch, tuple[str, ...]]]):
-    """Batches ``start``, ``start + 1`` ... of the run, each with a line for every file that could not be read."""
-
-    def __init__(self, examples: Examples, seed: int, shard: Shard, start: int) -> None:
-        self.examples = examples
-        self.order = DrawOrder(examples.shares, seed)
-        self.shard = shard
-        self.start = start
-
-    def __iter__(self) -> Iterator[tuple[Batch, tuple[str, ...]]]:
-        worker = get_worker_info()
-        first, step = (0, 1) if worker is None else (worker.id, worker.num_workers)
-        return map(self.batch, itertools.count(self.start + first, step))
-
-    def batch(self, index: int) -> tuple[Batch, tuple[str, ...]]:
-        size, rank, ranks = self.shard
-        draws = range(index * size * ranks + rank, (index + 1) * size * ranks, ranks)
-        failed: list[str] = []
-        with _one_thread():
-            signal = torch.stack([self._example(draw, failed) for draw in draws])
-        return Batch(signal, index, derive(self.order.seed, index)), tuple(failed)
-
-    def _example(self, draw: int, failed: list[str]) -> Float[Tensor, "c *space"]:
-        source = generator(self.order.seed, Purpose.DRAW, draw)
-        file = self.order[draw]
-        for _ in range(REPLACEMENTS):
-            try:
-                return self.examples.draw(file, source)
-            except CodecError as error:
-                failed.append(str(error))
-                file = self.order.replacement(source)
-        raise CodecError(f"{REPLACEMENTS} files in a row cannot be read, the last: {failed[-1]}")
 
 
 class TrainLoader:
@@ -205,21 +140,22 @@ class SignalDataModule(L.LightningDataModule, ABC):
         rank, ranks = self._rank()
         return TrainLoader(self, self._training, Shard(self.batch_size, rank, ranks))
 
-    def val_dataloader(self) -> DataLoader[Batch]:
+    def val_dataloader(self) -> DataLoader[tuple[int, Tensor]]:
+        """Batches with ``shapes``. Under DDP the first files come twice where the ranks' shares would differ."""
         assert self._validation is not None, "setup comes first"
         rank, ranks = self._rank()
         size = self.validation_batch_size
         return DataLoader(
             _Numbered(self._validation),
             size,
-            sampler=DistributedSampler(self._validation, ranks, rank, shuffle=False),  # type: ignore[arg-type]
+            sampler=DistributedSampler(self._validation, ranks, rank, shuffle=False),
             num_workers=self.loading.workers,
             collate_fn=_Collate(size * ranks),
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.loading.workers > 0,
         )
 
-    def test_dataloader(self) -> DataLoader[Batch]:
+    def test_dataloader(self) -> DataLoader[tuple[int, Tensor]]:
         return self.val_dataloader()
 
     def report(self, failed: Sequence[str]) -> None:
@@ -231,8 +167,8 @@ class SignalDataModule(L.LightningDataModule, ABC):
         if len(self._bad) > self.loading.max_bad * self._files:
             listed = "; ".join(sorted(self._bad)[:NAMED]) + (" ..." if len(self._bad) > NAMED else "")
             raise CodecError(
-                f"{len(self._bad)} of {self._files} files cannot be used, more than the share of {self.loading.max_bad} "
-                f"that loading.max_bad allows: {listed}"
+                f"{len(self._bad)} of {self._files} files cannot be used, more than the share of "
+                f"{self.loading.max_bad} that loading.max_bad allows: {listed}"
             )
 
     def state_dict(self) -> dict[str, Any]:
@@ -258,7 +194,7 @@ class _Numbered(Dataset[tuple[int, Tensor]]):
         return len(self.signals)  # type: ignore[arg-type]
 
     def __getitem__(self, index: int) -> tuple[int, Tensor]:
-        with _one_thread():
+        with one_thread():
             return index, self.signals[index]
 
 
@@ -275,17 +211,3 @@ class _Collate:
             row[(slice(None), *(slice(n) for n in shape))] = signal
         index = items[0][0] // self.per_step
         return Batch(padded, index, derive(index), shapes)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """As in a worker process: sums may depend on the number of threads, batches must not."""
-    threads = torch.get_num_threads()
-    if threads == 1:
-        yield
-        return
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -1,0 +1,81 @@
+"""Training batches as a function of their number: read, replaced where a file fails, and equal for any workers."""
+
+import itertools
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import IterableDataset, get_worker_info
+
+from neuralcodecs.errors import CodecError
+from neuralcodecs.threads import one_thread
+from neuralcodecs.training.sampling import DrawOrder, Purpose, generator
+from neuralcodecs.training.seeds import derive
+
+REPLACEMENTS = 20
+"""Unreadable files in a row, in one draw, after which something else must be wrong."""
+
+
+class Batch(NamedTuple):
+    """What a step is given. ``index``: number of the batch in the run. ``seed``: 63 bits, equal on all ranks."""
+
+    signal: Float[Tensor, "b c *space"]
+    index: int  # type: ignore[assignment]  # hides a method of tuples that nobody calls on a batch
+    seed: int
+    shapes: tuple[tuple[int, ...], ...] | None = None
+    """In validation, the true shape of each item, beyond which ``signal`` is padded with zeros."""
+
+
+class Examples(Protocol):
+    """Training examples of equal shape. ``shares``: how often each file is drawn per epoch."""
+
+    shares: NDArray[np.float64]
+
+    def draw(self, file: int, source: np.random.Generator) -> Float[Tensor, "c *space"]:
+        """An example from a file: a function of the arguments. Raises CodecError where a file cannot be read."""
+
+
+class Shard(NamedTuple):
+    """This process's part of every step: ``batch_size`` examples of ``batch_size * ranks``."""
+
+    batch_size: int
+    rank: int
+    ranks: int
+
+
+class BatchStream(IterableDataset[tuple[Batch, tuple[str, ...]]]):
+    """Batches ``start``, ``start + 1`` ... of the run, each with a line for every file that could not be read."""
+
+    def __init__(self, examples: Examples, seed: int, shard: Shard, start: int) -> None:
+        self.examples = examples
+        self.order = DrawOrder(examples.shares, seed)
+        self.shard = shard
+        self.start = start
+
+    def __iter__(self) -> Iterator[tuple[Batch, tuple[str, ...]]]:
+        worker = get_worker_info()
+        first, step = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        return map(self.batch, itertools.count(self.start + first, step))
+
+    def batch(self, index: int) -> tuple[Batch, tuple[str, ...]]:
+        size, rank, ranks = self.shard
+        draws = range(index * size * ranks + rank, (index + 1) * size * ranks, ranks)
+        failed: list[str] = []
+        with one_thread():
+            signal = torch.stack([self._example(draw, failed) for draw in draws])
+        return Batch(signal, index, derive(self.order.seed, index)), tuple(failed)
+
+    def _example(self, draw: int, failed: list[str]) -> Float[Tensor, "c *space"]:
+        source = generator(self.order.seed, Purpose.DRAW, draw)
+        file = self.order[draw]
+        for _ in range(REPLACEMENTS):
+            try:
+                return self.examples.draw(file, source)
+            except CodecError as error:
+                failed.append(str(error))
+                file = self.order.replacement(source)
+        raise CodecError(f"{REPLACEMENTS} files in a row cannot be read, the last: {failed[-1]}")

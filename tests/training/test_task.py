@@ -1,0 +1,127 @@
+"""One optimizer, one backward: counts, groups, freezing, skipping, accumulation, precision."""
+
+from pathlib import Path
+
+import lightning as L
+import pytest
+import torch
+from tiny import tiny_data, tiny_task, tiny_trainer
+from torch import Tensor
+
+from neuralcodecs.errors import CodecError
+from neuralcodecs.pretrained import load
+from neuralcodecs.training import OptimizerGroup, Stage, WeightAverage
+from neuralcodecs.training.task import CodecTask
+
+
+def copy(task: CodecTask) -> dict[str, Tensor]:
+    return {k: v.detach().clone() for k, v in task.named_parameters()}
+
+
+@pytest.mark.parametrize(("settings", "steps"), [({}, 8), ({"accumulate_grad_batches": 2}, 4), ({"precision": "bf16-mixed"}, 8)])
+def test_global_step_counts_optimizer_steps_and_batches_are_counted_too(tmp_path: Path, settings: dict, steps: int) -> None:
+    task, data = tiny_task(), tiny_data()
+    trainer = tiny_trainer(tmp_path, max_steps=steps, **settings)
+    trainer.fit(task, data)
+    assert trainer.global_step == steps and data.next_batch == 8
+    assert int(task.codec.quantizer.bank.initialised) == 3
+    assert all(v.isfinite().all() for v in copy(task).values())
+
+
+def test_every_trainable_parameter_is_in_one_group_and_gets_a_gradient() -> None:
+    task = tiny_task(probability=1.0)
+    groups = task.parameter_groups()
+    listed = [id(p) for parameters in groups.values() for p in parameters]
+    assert sorted(listed) == sorted(id(p) for p in task.parameters() if p.requires_grad)
+    signal = 0.1 * torch.randn(2, 1, 2000)
+    for _ in range(4):
+        terms, output, _ = task.objective(task.codec, signal, 3)
+        task.codec.quantizer.update()
+    terms |= task.adversary(output, signal, 0, 0)
+    task.combination(terms, output).backward()
+    assert [n for n, p in task.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
+
+
+def test_groups_take_their_own_settings() -> None:
+    task = tiny_task(discriminator=OptimizerGroup(lr=5e-4, betas=(0.1, 0.2)))
+    ours, theirs = task.configure_optimizers().param_groups
+    assert (ours["lr"], ours["betas"]) == (1e-3, (0.5, 0.9))
+    assert (theirs["lr"], tuple(theirs["betas"])) == (5e-4, (0.1, 0.2))
+
+
+@pytest.mark.parametrize("part", ["encoder", "quantizer", "decoder"])
+def test_a_frozen_part_does_not_move_and_the_others_do(tmp_path: Path, part: str) -> None:
+    first = tmp_path / "first"
+    tiny_trainer(first).fit(tiny_task(), tiny_data())
+    task = tiny_task(Stage(freeze=(part,), load_from=str(first)))
+    before = {k: v.clone() for k, v in task.codec.state_dict().items()}
+    loaded = load(first).state_dict()
+    assert all(torch.equal(v, loaded[k]) for k, v in before.items())
+    tiny_trainer(tmp_path / "second", max_steps=3).fit(task, tiny_data())
+    moved = {k.split(".")[0] for k, v in task.codec.state_dict().items() if not torch.equal(v, before[k])}
+    assert moved == {"encoder", "quantizer", "decoder"} - {part}
+
+
+def test_a_resting_discriminator_does_not_move_at_all(tmp_path: Path) -> None:
+    task = tiny_task(probability=0.0)
+    before = copy(task)
+    tiny_trainer(tmp_path, max_steps=3).fit(task, tiny_data())
+    moved = {k.split(".")[0] for k, v in copy(task).items() if not torch.equal(v, before[k])}
+    assert moved == {"codec"}
+
+
+class Poison(L.Callback):
+    """Makes the batches with these numbers not finite."""
+
+    def __init__(self, numbers: set[int]) -> None:
+        self.numbers = numbers
+        self.before: dict[int, dict[str, Tensor]] = {}
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:  # type: ignore[no-untyped-def]
+        self.before[batch.index] = {k: v.detach().clone() for k, v in pl_module.codec.state_dict().items()}
+        if batch.index in self.numbers:
+            batch.signal.fill_(float("nan"))
+
+
+def test_a_step_that_is_not_finite_is_skipped_and_counted(tmp_path: Path) -> None:
+    task, poison = tiny_task(), Poison({4})
+    tiny_trainer(tmp_path, poison, max_steps=7).fit(task, tiny_data())
+    assert task.guard.skipped == 1
+    before, after = poison.before[4], poison.before[5]
+    assert all(torch.equal(v, after[k]) for k, v in before.items() if "pending" not in k)
+    assert all(v.isfinite().all() for v in task.codec.state_dict().values() if v.is_floating_point())
+    assert any(not torch.equal(v, poison.before[6][k]) for k, v in after.items())
+
+
+def test_too_many_in_a_row_stop_the_run_and_name_the_terms(tmp_path: Path) -> None:
+    with pytest.raises(CodecError, match="3 steps in a row were not finite in .*waveform"):
+        tiny_trainer(tmp_path, Poison(set(range(2, 99))), max_steps=20).fit(tiny_task(patience=3), tiny_data())
+
+
+def test_the_average_is_of_the_codec_alone_and_is_what_is_loaded(tmp_path: Path) -> None:
+    task = tiny_task()
+    trainer = tiny_trainer(tmp_path)
+    trainer.fit(task, tiny_data())
+    average = next(c for c in trainer.callbacks if isinstance(c, WeightAverage))
+    assert set(average.average) == {n for n, _ in task.codec.named_parameters()}
+    loaded = load(tmp_path)
+    for name, parameter in loaded.named_parameters():
+        assert torch.equal(parameter, average.average[name])
+        assert not torch.equal(parameter, dict(task.codec.named_parameters())[name])
+    with average.applied(task.codec):
+        inside = {n: p.detach().clone() for n, p in task.codec.named_parameters()}
+    assert all(torch.equal(v, dict(loaded.named_parameters())[n]) for n, v in inside.items())
+
+
+def test_validation_sees_the_average(tmp_path: Path) -> None:
+    task, seen = tiny_task(), {}
+
+    class Look(L.Callback):
+        def on_validation_batch_end(self, trainer, pl_module, *rest) -> None:  # type: ignore[no-untyped-def]
+            seen.update({n: p.detach().clone() for n, p in pl_module.codec.named_parameters()})
+
+    trainer = tiny_trainer(tmp_path, Look(), limit_val_batches=2, val_check_interval=6, num_sanity_val_steps=0)
+    trainer.fit(task, tiny_data())
+    average = next(c for c in trainer.callbacks if isinstance(c, WeightAverage))
+    assert seen and all(torch.equal(v, average.average[n]) for n, v in seen.items())
+    assert "val/loss" in trainer.callback_metrics
