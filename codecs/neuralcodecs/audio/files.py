@@ -146,11 +146,12 @@ def _frames(file: soundfile.SoundFile, start: int, frames: int, channels: int) -
                 break
             held += len(block)
             blocks.append(mix(torch.from_numpy(np.ascontiguousarray(block.T)), channels))
-    except soundfile.LibsndfileError as error:
-        reason = error.error_string.rstrip(".")
-        raise CodecError(f"{file.name}: damaged ({reason}): replace it") from error
-    if held < frames:
-        raise CodecError(f"{file.name}: truncated, its header promises {file.frames} samples: replace it")
+    except soundfile.LibsndfileError:
+        held = 0
+    if held < frames:  # one message for all places and reasons, so that a file is counted once
+        raise CodecError(
+            f"{file.name}: damaged, or shorter than the {file.frames} samples of its header: replace it"
+        ) from None
     signal = torch.cat(blocks, dim=-1)
     if not torch.isfinite(signal).all():
         raise CodecError(f"{file.name}: holds samples that are infinite or not a number: replace it")

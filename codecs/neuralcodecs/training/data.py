@@ -16,7 +16,7 @@ from neuralcodecs.errors import CodecError
 from neuralcodecs.sources import Entry, Source, entries
 from neuralcodecs.threads import one_thread
 from neuralcodecs.training.seeds import derive
-from neuralcodecs.training.stream import Batch, BatchStream, Examples, Shard
+from neuralcodecs.training.stream import REPLACEMENTS, Batch, BatchStream, Examples, Shard
 
 __all__ = ["Batch", "Examples", "Loading", "SignalDataModule", "TrainLoader"]
 
@@ -65,12 +65,11 @@ class TrainLoader:
         )
         while True:
             asked = time.perf_counter()
-            try:
-                batch, failed = next(loader)
-            except CodecError as error:  # a worker's error carries its traceback in its message
-                raise CodecError(str(error).rstrip().rsplit("CodecError: ", 1)[-1]) from error
+            batch, failed = next(loader)
             self.module.waited += time.perf_counter() - asked
             self.module.report(failed)
+            if batch is None:
+                raise CodecError(f"{REPLACEMENTS} files in a row cannot be read, the last: {failed[-1]}")
             yield batch
 
 

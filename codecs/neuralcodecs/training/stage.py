@@ -40,7 +40,7 @@ class Stage:
                 own = {k.removeprefix(f"{part}."): v for k, v in state.items() if k.startswith(f"{part}.")}
                 _load_strictly(getattr(codec, part), own, part, self.load_from)
         for module in self.frozen(codec):
-            module.requires_grad_(False)
+            module.requires_grad_(False).eval()
 
 
 def _load_strictly(module: nn.Module, state: dict[str, torch.Tensor], part: str, source: str) -> None:

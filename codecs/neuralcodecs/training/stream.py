@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ class Batch(NamedTuple):
     """In validation, the true shape of each item, beyond which ``signal`` is padded with zeros."""
 
 
+@runtime_checkable
 class Examples(Protocol):
     """Training examples of equal shape. ``shares``: how often each file is drawn per epoch."""
 
@@ -47,8 +48,18 @@ class Shard(NamedTuple):
     ranks: int
 
 
-class BatchStream(IterableDataset[tuple[Batch, tuple[str, ...]]]):
-    """Batches ``start``, ``start + 1`` ... of the run, each with a line for every file that could not be read."""
+class Delivery(NamedTuple):
+    """What a worker sends. ``batch``: None when too many files in a row failed. ``failed``: a line for each failure."""
+
+    batch: Batch | None
+    failed: tuple[str, ...]
+
+
+class BatchStream(IterableDataset[Delivery]):
+    """Batches ``start``, ``start + 1`` ... of the run.
+
+    An unreadable file does not raise: an exception would reach the training process with a worker's traceback.
+    """
 
     def __init__(self, examples: Examples, seed: int, shard: Shard, start: int) -> None:
         self.examples = examples
@@ -56,20 +67,23 @@ class BatchStream(IterableDataset[tuple[Batch, tuple[str, ...]]]):
         self.shard = shard
         self.start = start
 
-    def __iter__(self) -> Iterator[tuple[Batch, tuple[str, ...]]]:
+    def __iter__(self) -> Iterator[Delivery]:
         worker = get_worker_info()
         first, step = (0, 1) if worker is None else (worker.id, worker.num_workers)
         return map(self.batch, itertools.count(self.start + first, step))
 
-    def batch(self, index: int) -> tuple[Batch, tuple[str, ...]]:
+    def batch(self, index: int) -> Delivery:
         size, rank, ranks = self.shard
         draws = range(index * size * ranks + rank, (index + 1) * size * ranks, ranks)
         failed: list[str] = []
         with one_thread():
-            signal = torch.stack([self._example(draw, failed) for draw in draws])
-        return Batch(signal, index, derive(self.order.seed, index)), tuple(failed)
+            drawn = [self._example(draw, failed) for draw in draws]
+        signals = [signal for signal in drawn if signal is not None]
+        if len(signals) < len(drawn):
+            return Delivery(None, tuple(failed))
+        return Delivery(Batch(torch.stack(signals), index, derive(self.order.seed, index)), tuple(failed))
 
-    def _example(self, draw: int, failed: list[str]) -> Float[Tensor, "c *space"]:
+    def _example(self, draw: int, failed: list[str]) -> Float[Tensor, "c *space"] | None:
         source = generator(self.order.seed, Purpose.DRAW, draw)
         file = self.order[draw]
         for _ in range(REPLACEMENTS):
@@ -78,4 +92,4 @@ class BatchStream(IterableDataset[tuple[Batch, tuple[str, ...]]]):
             except CodecError as error:
                 failed.append(str(error))
                 file = self.order.replacement(source)
-        raise CodecError(f"{REPLACEMENTS} files in a row cannot be read, the last: {failed[-1]}")
+        return None

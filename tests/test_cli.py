@@ -1,0 +1,97 @@
+"""The commands as a user types them: what they write, what they refuse, and with which status."""
+
+import json
+from pathlib import Path
+
+import pytest
+import soundfile
+from examples import clip, make_codec
+
+from neuralcodecs.cli import main
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    make_codec().save_pretrained(tmp_path / "model")
+    return str(tmp_path / "model")
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    assert main([str(a) for a in arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("neuralcodecs: ") and error.count("\n") == 1
+    return error
+
+
+def test_encode_info_decode(tmp_path: Path, model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    source, coded, decoded = clip(tmp_path), tmp_path / "out.ncs", tmp_path / "out.wav"
+    assert main(["encode", str(source), "-o", str(coded), "-m", model, "--levels", "2"]) == 0
+    assert "kbit/s written" in capsys.readouterr().out
+    assert main(["info", str(coded), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["bytes"] == coded.stat().st_size and facts["stream codes"].startswith("2 x [60]")
+    assert main(["info", str(coded)]) == 0 and "chunks" in capsys.readouterr().out
+    assert main(["decode", str(coded), "-o", str(decoded), "-m", model]) == 0
+    assert soundfile.info(decoded).frames == soundfile.info(source).frames
+
+
+def test_outputs_go_beside_the_input_and_are_never_overwritten_unasked(
+    tmp_path: Path, model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = clip(tmp_path)
+    assert main(["encode", str(source), "-m", model]) == 0
+    before = source.read_bytes()
+    assert "exists: add --overwrite" in refused(capsys, "decode", tmp_path / "clip.ncs", "-m", model)
+    assert source.read_bytes() == before
+    assert main(["decode", str(tmp_path / "clip.ncs"), "-m", model, "--overwrite"]) == 0
+    assert source.read_bytes() != before
+
+
+def test_bad_input_is_one_line_status_2_and_no_output(
+    tmp_path: Path, model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, coded, out = clip(tmp_path), tmp_path / "a.ncs", tmp_path / "b.wav"
+    assert main(["encode", str(source), "-o", str(coded), "-m", model]) == 0
+    good = coded.read_bytes()
+    make_codec(1).save_pretrained(tmp_path / "other")
+    assert "was made by model" in refused(capsys, "decode", coded, "-o", out, "-m", tmp_path / "other")
+    for content in (good[:-1], good[:20], b"", b"RIFF" + good[4:], good[:40] + bytes([good[40] ^ 4]) + good[41:]):
+        coded.write_bytes(content)
+        refused(capsys, "decode", coded, "-o", out, "-m", model)
+        refused(capsys, "info", coded)
+    refused(capsys, "decode", tmp_path / "missing.ncs", "-o", out, "-m", model)
+    refused(capsys, "encode", tmp_path / "missing.wav", "-o", tmp_path / "c.ncs", "-m", model)
+    (tmp_path / "text.wav").write_text("not a sound")
+    refused(capsys, "encode", tmp_path / "text.wav", "-o", tmp_path / "c.ncs", "-m", model)
+    assert "levels" in refused(capsys, "encode", source, "-o", tmp_path / "c.ncs", "-m", model, "--levels", 9)
+    assert "starts at" in refused(capsys, "encode", source, "-o", tmp_path / "c.ncs", "-m", model, "-b", 0.01)
+    refused(capsys, "encode", source, "-o", tmp_path / "c.ncs", "-m", tmp_path / "no-model.ckpt")
+    assert "make it first" in refused(capsys, "encode", source, "-o", tmp_path / "no" / "c.ncs", "-m", model)
+    assert not out.exists() and sorted(p.name for p in tmp_path.glob("*.ncs")) == ["a.ncs"]
+    assert not list(tmp_path.glob("*partial*"))
+
+
+def test_evaluate_writes_what_it_prints(tmp_path: Path, model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    clip(tmp_path, 40000)
+    (tmp_path / "broken.wav").write_text("not a sound")
+    out = tmp_path / "results"
+    assert main(["evaluate", model, "--data", str(tmp_path / "clip.wav"), str(tmp_path / "broken.wav"), "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert [s["levels"] for s in metrics["settings"]] == [1, 2, 4]
+    assert f"{metrics['settings'][2]['written']:.3f}" in printed and "not read: " in printed and "broken.wav" in printed
+    assert len((out / "metrics.csv").read_text().splitlines()) == 4
+
+
+def test_export_is_the_model(tmp_path: Path, model: str) -> None:
+    assert main(["export", model, str(tmp_path / "again")]) == 0
+    source = clip(tmp_path)
+    assert main(["encode", str(source), "-o", str(tmp_path / "a.ncs"), "-m", model]) == 0
+    assert main(["decode", str(tmp_path / "a.ncs"), "-o", str(tmp_path / "b.wav"), "-m", str(tmp_path / "again")]) == 0
+
+
+@pytest.mark.parametrize("command", ["encode", "decode", "info", "evaluate", "import", "export"])
+def test_help_shows_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main([command, "--help"])
+    assert exit_.value.code == 0 and f"example: neuralcodecs {command}" in capsys.readouterr().out
