@@ -1,6 +1,6 @@
 """Encode and decode speed against transformers.EncodecModel: same weights, same machine, one run.
 
-    python benchmarks/codec_speed.py [--batch 1] [--seconds 10] [--bandwidth 6] [--repeats 5] [--threads 2]
+python benchmarks/codec_speed.py [--batch 1] [--seconds 10] [--bandwidth 6] [--repeats 5] [--threads 2]
 """
 
 import argparse
@@ -54,7 +54,9 @@ def main() -> None:
         "decode": (lambda: published.decode(theirs.audio_codes, theirs.audio_scales), lambda: codec.decode(ours)),
     }
     audio = options.batch * options.seconds
-    print(f"{device}, torch {torch.__version__}, {options.threads} threads, {options.batch} x {options.seconds} s, 24 kHz")
+    print(
+        f"{device}, torch {torch.__version__}, {options.threads} threads, {options.batch} x {options.seconds} s, 24 kHz"
+    )
     for name, (published_run, our_run) in runs.items():
         a, b = median_seconds(published_run, options.repeats), median_seconds(our_run, options.repeats)
         print(f"{name}: published {audio / a:8.1f} x real time, ours {audio / b:8.1f}, ratio {a / b:.2f}", flush=True)

@@ -75,7 +75,10 @@ def test_evaluate_writes_what_it_prints(tmp_path: Path, model: str, capsys: pyte
     clip(tmp_path, 40000)
     (tmp_path / "broken.wav").write_text("not a sound")
     out = tmp_path / "results"
-    assert main(["evaluate", model, "--data", str(tmp_path / "clip.wav"), str(tmp_path / "broken.wav"), "--out", str(out)]) == 0
+    assert (
+        main(["evaluate", model, "--data", str(tmp_path / "clip.wav"), str(tmp_path / "broken.wav"), "--out", str(out)])
+        == 0
+    )
     printed = capsys.readouterr().out
     metrics = json.loads((out / "metrics.json").read_text())
     assert [s["levels"] for s in metrics["settings"]] == [1, 2, 4]

@@ -91,5 +91,5 @@ def test_a_codec_describes_itself_and_is_built_again() -> None:
 def test_parts_that_do_not_fit_are_refused() -> None:
     config = make_codec().config()
     config["init_args"]["medium"] = Audio(16000, 2).describe()
-    with pytest.raises(CodecError, match="encoder takes 1 channels, the medium has 2"):
+    with pytest.raises(CodecError, match="encoder takes 1 channels, medium has 2"):
         build(config, "a test")

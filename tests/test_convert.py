@@ -51,31 +51,49 @@ def music(length: int) -> Tensor:
 
 
 @torch.no_grad()
+def standardise(last: nn.Module, latents: Tensor) -> None:
+    """Make the encoder's last layer give latents of mean 0 and variance 1, as far from rounding as trained ones.
+
+    A random network's latents are one large vector plus little else, and every code a tie.
+    """
+    parameters = dict(last.named_parameters())
+    (gain,) = (p for name, p in parameters.items() if name.endswith(("original0", "weight_g", "norm.weight")))
+    bias = [p for name, p in parameters.items() if name.endswith("bias")][-1]
+    mean, deviation = latents.mean(dim=(0, 2)), latents.std(dim=(0, 2))
+    gain.div_(deviation.view_as(gain))
+    bias.sub_(mean).div_(deviation)
+
+
+@torch.no_grad()
 def fill_codebooks(latents: Tensor, layers: nn.ModuleList, codebooks: list[Tensor]) -> None:
-    """Give each level vectors like the residuals that reach it."""
+    """Give each level normal vectors, in proportion to the residuals that reach it.
+
+    So no choice is a tie: in these tests the best two codes of every vector x differ in squared distance by 4e-7 |x|^2
+    or more, while fp32 can be wrong by 2.4e-7 |x|^2 in the published order of operations.
+    """
     residual = latents
-    floor = 1e-2 * latents.std()  # without it later levels are so small that fp32 cannot tell their codes apart
     for layer, codebook in zip(layers, codebooks, strict=True):
-        vectors = residual.transpose(1, 2).flatten(0, 1)
-        chosen = vectors[torch.randint(len(vectors), (len(codebook),))]
-        codebook.copy_(chosen + (0.5 * vectors.std(0)).clamp_min(floor) * torch.randn_like(chosen))
+        codebook.copy_(0.4 * residual.std() * torch.randn_like(codebook))
         residual = residual - layer.decode(layer.encode(residual))
 
 
+@torch.no_grad()
 def transformers_model(config: EncodecConfig, signal: Tensor) -> EncodecModel:
     model = EncodecModel(config).eval()
-    with torch.no_grad():
-        latents = model.encoder(signal / signal.std() if config.normalize else signal)
-    fill_codebooks(latents, model.quantizer.layers, [layer.codebook.embed for layer in model.quantizer.layers])
+    signal = signal / signal.std() if config.normalize else signal
+    standardise(model.encoder.layers[-1], model.encoder(signal))
+    layers = model.quantizer.layers
+    fill_codebooks(model.encoder(signal), layers, [layer.codebook.embed for layer in layers])
     return model
 
 
+@torch.no_grad()
 def encodec_model(make: Callable[..., EncodecPackageModel], signal: Tensor) -> EncodecPackageModel:
     model = make(pretrained=False)
-    with torch.no_grad():
-        latents = model.encoder(signal / signal.std() if model.normalize else signal)
+    signal = signal / signal.std() if model.normalize else signal
+    standardise(model.encoder.model[-1], model.encoder(signal))
     layers = model.quantizer.vq.layers
-    fill_codebooks(latents, layers, [layer.codebook for layer in layers])
+    fill_codebooks(model.encoder(signal), layers, [layer.codebook for layer in layers])
     return model
 
 

@@ -50,7 +50,7 @@ def test_ten_seconds_at_six_kbits_cost_what_they_should(tmp_path: Path) -> None:
     from neuralcodecs.encoders import SEANetEncoder
     from neuralcodecs.quantizers import ResidualVQ
 
-    small = {"filters": 1, "lstm_layers": 0}
+    small = {"filters": 2, "lstm_layers": 0}
     codec = Codec(
         Audio(24000), SEANetEncoder(dim=2, **small), partial(ResidualVQ, codebooks=8), partial(SEANetDecoder, **small)
     ).eval()
@@ -102,6 +102,6 @@ def test_bitrates_become_levels() -> None:
     codec = make_codec(rate=24000)
     rates = nominal_rates(codec)
     assert len(rates) == 4 and rates[3] == pytest.approx(4 * rates[0])
-    assert [levels_for(codec, r) for r in rates] == [1, 2, 3, 4] and levels_for(codec, 99) == 4
+    assert [levels_for(codec, r) for r in rates] == [1, 2, 3, 4] and levels_for(codec, 99.0) == 4
     with pytest.raises(CodecError, match=r"starts at 0\.443 kbit/s"):
         levels_for(codec, 0.1)

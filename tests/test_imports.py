@@ -57,7 +57,9 @@ def test_commands_start_without_lightning_and_info_without_torch() -> None:
         "import neuralcodecs.files, neuralcodecs.pretrained, neuralcodecs.evaluation.measure;"
         "print('lightning' in sys.modules)"
     )
-    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT / "codecs")
+    output = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT / "codecs"
+    )
     assert output.stdout.split() == ["False", "False"]
 
 

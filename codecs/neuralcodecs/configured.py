@@ -19,12 +19,14 @@ class Configured:
     def __new__(cls: type[T], *args: Any, **kwargs: Any) -> T:
         self = super().__new__(cls)
         try:
-            bound = inspect.signature(cls.__init__).bind(self, *args, **kwargs)
+            signature = inspect.signature(cls.__init__)
+            bound = signature.bind(self, *args, **kwargs)
         except TypeError:  # copy and pickle call without arguments and restore __dict__; a wrong call fails in __init__
             return self
         bound.apply_defaults()
         # straight into __dict__: torch modules refuse attributes before their own __init__ has run
-        self.__dict__["_arguments"] = dict(list(bound.arguments.items())[1:])
+        named = [name for name, p in signature.parameters.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+        self.__dict__["_arguments"] = {name: bound.arguments[name] for name in named[1:]}
         return self
 
     def describe(self, leave_out: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -18,8 +18,12 @@ def copy(task: CodecTask) -> dict[str, Tensor]:
     return {k: v.detach().clone() for k, v in task.named_parameters()}
 
 
-@pytest.mark.parametrize(("settings", "steps"), [({}, 8), ({"accumulate_grad_batches": 2}, 4), ({"precision": "bf16-mixed"}, 8)])
-def test_global_step_counts_optimizer_steps_and_batches_are_counted_too(tmp_path: Path, settings: dict, steps: int) -> None:
+@pytest.mark.parametrize(
+    ("settings", "steps"), [({}, 8), ({"accumulate_grad_batches": 2}, 4), ({"precision": "bf16-mixed"}, 8)]
+)
+def test_global_step_counts_optimizer_steps_and_batches_are_counted_too(
+    tmp_path: Path, settings: dict, steps: int
+) -> None:
     task, data = tiny_task(), tiny_data()
     trainer = tiny_trainer(tmp_path, max_steps=steps, **settings)
     trainer.fit(task, data)

@@ -17,7 +17,7 @@ from neuralcodecs.codec import Quantized, Quantizer
 from neuralcodecs.errors import CodecError
 from neuralcodecs.quantizers.entropy import binary_entropies
 from neuralcodecs.quantizers.numerics import at_least_float32, checked_levels, straight_through
-from neuralcodecs.quantizers.statistics import codebook_statistics
+from neuralcodecs.quantizers.usage import codebook_statistics
 
 MAX_BITS = 18  # of one codebook: the marginal entropy needs a histogram of 2 ** bits entries
 

@@ -10,7 +10,7 @@ from neuralcodecs.codec import Quantized, Quantizer
 from neuralcodecs.errors import CodecError
 from neuralcodecs.quantizers.entropy import Entropies, dense_entropies
 from neuralcodecs.quantizers.numerics import at_least_float32, checked_levels, straight_through
-from neuralcodecs.quantizers.statistics import codebook_statistics
+from neuralcodecs.quantizers.usage import codebook_statistics
 
 
 class Categorical(Quantizer):

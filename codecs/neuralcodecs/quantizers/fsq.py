@@ -13,7 +13,7 @@ from vector_quantize_pytorch import FSQ as ScalarQuantizer
 from neuralcodecs.codec import Quantized, Quantizer
 from neuralcodecs.errors import CodecError
 from neuralcodecs.quantizers.numerics import at_least_float32, checked_levels
-from neuralcodecs.quantizers.statistics import codebook_statistics
+from neuralcodecs.quantizers.usage import codebook_statistics
 
 MAX_CODES = 2**20  # the library keeps a table of all codes; it forms codes in float32, exact up to 2 ** 24
 

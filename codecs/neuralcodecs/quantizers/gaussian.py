@@ -11,7 +11,7 @@ from neuralcodecs.codec import Quantized, Quantizer
 from neuralcodecs.errors import CodecError
 from neuralcodecs.quantizers.numerics import checked_levels, straight_through
 from neuralcodecs.quantizers.projected import map_channels
-from neuralcodecs.quantizers.statistics import codebook_statistics
+from neuralcodecs.quantizers.usage import codebook_statistics
 
 
 class GaussianKL(Quantizer):

@@ -13,7 +13,7 @@ from neuralcodecs.codec import Quantized, Quantizer
 from neuralcodecs.quantizers.entropy import dense_entropies
 from neuralcodecs.quantizers.numerics import at_least_float32, checked_levels
 from neuralcodecs.quantizers.search import exact_products
-from neuralcodecs.quantizers.statistics import codebook_statistics
+from neuralcodecs.quantizers.usage import codebook_statistics
 
 
 class IBQ(Quantizer):

@@ -21,7 +21,7 @@ from neuralcodecs.codec import Quantized, Quantizer
 from neuralcodecs.errors import CodecError
 from neuralcodecs.quantizers.codebook import CodebookBank
 from neuralcodecs.quantizers.numerics import checked_levels, straight_through
-from neuralcodecs.quantizers.statistics import codebook_statistics
+from neuralcodecs.quantizers.usage import codebook_statistics
 
 
 class _Trace(NamedTuple):

@@ -17,7 +17,7 @@ from torch.nn import functional
 from neuralcodecs.codec import Quantized, Quantizer
 from neuralcodecs.quantizers.numerics import at_least_float32, checked_levels, straight_through
 from neuralcodecs.quantizers.search import exact_products, nearest
-from neuralcodecs.quantizers.statistics import codebook_statistics
+from neuralcodecs.quantizers.usage import codebook_statistics
 
 
 class VQ(Quantizer):

@@ -72,6 +72,13 @@ class TrainLoader:
                 raise CodecError(f"{REPLACEMENTS} files in a row cannot be read, the last: {failed[-1]}")
             yield batch
 
+    def state_dict(self) -> dict[str, Any]:
+        """Empty: the position is the data module's. Without it Lightning warns that resuming would be unreliable."""
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        return None
+
 
 class SignalDataModule(L.LightningDataModule, ABC):
     """Endless training batches whose only state is ``next_batch``, and a finite, fixed validation set.
