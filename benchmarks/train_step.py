@@ -1,8 +1,8 @@
 """Time of one EnCodec GAN training step: the published parts in the published order, and ours, in one run.
 
-Published: the ``encodec`` package's model and MS-STFT discriminator, a discriminator step (forward on real and on fake),
+Published: the ``encodec`` package's model and MS-STFT discriminator, a discriminator step (forwards on real and fake),
 then a generator step (both forwards again), two optimizers, the balancer's K + 1 backward passes. The package ships
-neither its losses nor its balancer: both sides use this package's losses, and the published order is written out here.
+neither its losses nor its balancer: both sides use our losses, and the published order is written out here.
 
     python benchmarks/train_step.py [--batch 64] [--seconds 1] [--precision 32|bf16] [--repeats 10]
 """
@@ -52,7 +52,10 @@ def published_step(device: torch.device, autocast: Callable[[], contextlib.Abstr
             commitment = quantized.penalty.mean()
             logits_real, _ = judge(real)
             logits_fake, _ = judge(fake.detach())
-            own = sum(torch.relu(1 - r).mean() + torch.relu(1 + f).mean() for r, f in zip(logits_real, logits_fake))
+            own = sum(
+                torch.relu(1 - r).mean() + torch.relu(1 + f).mean()
+                for r, f in zip(logits_real, logits_fake, strict=True)
+            )
         theirs.zero_grad()
         own.backward()
         theirs.step()
@@ -65,8 +68,8 @@ def published_step(device: torch.device, autocast: Callable[[], contextlib.Abstr
                 "adversarial": sum(torch.relu(1 - f).mean() for f in logits_fake) / len(logits_fake),
                 "features": sum(
                     (a.detach() - b).abs().mean() / a.detach().abs().mean()
-                    for x, y in zip(features_real, features_fake)
-                    for a, b in zip(x, y)
+                    for x, y in zip(features_real, features_fake, strict=True)
+                    for a, b in zip(x, y, strict=True)
                 )
                 / sum(map(len, features_real)),
             }

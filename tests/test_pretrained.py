@@ -37,7 +37,8 @@ def attack(folder: Path, class_path: str, **arguments: object) -> None:
 
 def test_foreign_classes_are_refused_before_they_are_imported(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module, marker = folder.parent / "foreign_part.py", folder.parent / "imported"
-    module.write_text(f"open({str(marker)!r}, 'w')\nfrom neuralcodecs import Encoder\nclass Mine(Encoder): pass\n")
+    code = f"open({str(marker)!r}, 'w')\nfrom neuralcodecs import Encoder\nclass Mine(Encoder): pass\n"
+    module.write_text(code)
     monkeypatch.syspath_prepend(str(folder.parent))
     for path in (
         "foreign_part.Mine",

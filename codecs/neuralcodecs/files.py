@@ -40,9 +40,8 @@ def encode_file(codec: Codec, source: Path, target: Path, levels: int | None = N
     signal, original = codec.medium.read(source)
     codes = codec.encode(signal[None].to(_device(codec)), levels)
     size = write_codes(target, codec, codes, original)
-    nominal, written = (
-        codec.medium.bitrate(bits, codes.shapes[0]) for bits in (float(codec.bits(codes)[0]), 8.0 * size)
-    )
+    bits = (float(codec.bits(codes)[0]), 8.0 * size)
+    nominal, written = (codec.medium.bitrate(count, codes.shapes[0]) for count in bits)
     return Report(size, nominal, written, codec.medium.unit)
 
 

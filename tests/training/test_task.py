@@ -98,7 +98,7 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted(tmp_path: Path) -> Non
 
 
 def test_too_many_in_a_row_stop_the_run_and_name_the_terms(tmp_path: Path) -> None:
-    with pytest.raises(CodecError, match="3 steps in a row were not finite in .*waveform"):
+    with pytest.raises(CodecError, match=r"3 steps in a row were not finite in .*waveform"):
         tiny_trainer(tmp_path, Poison(set(range(2, 99))), max_steps=20).fit(tiny_task(patience=3), tiny_data())
 
 

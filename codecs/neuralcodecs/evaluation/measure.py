@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from neuralcodecs.codec import Codec
@@ -101,7 +101,7 @@ def evaluate(
     """Measure ``codec`` on ``files`` at each number of levels (the quantizer's own operating points by default)."""
     levels = [codec.check_levels(n) for n in (levels or codec.quantizer.levels)]
     metrics = codec.medium.metrics() if metrics is None else metrics
-    parts = {"encoder": codec.encoder, "quantizer": codec.quantizer, "decoder": codec.decoder}
+    parts: dict[str, nn.Module] = {"encoder": codec.encoder, "quantizer": codec.quantizer, "decoder": codec.decoder}
     result = Evaluation(
         unit=codec.medium.unit,
         definitions={name: metric.definition for metric in metrics for name in metric.names},
