@@ -18,7 +18,7 @@ SPEECH = SAMPLES / "speech" / "test" / "libri_1688-142285-0008.flac"
 MUSIC = SAMPLES / "music" / "loop_compus.flac"
 
 
-@pytest.mark.parametrize("sample_rate", [16000, 24000, 44100, 48000])
+@pytest.mark.parametrize("sample_rate", [16000, 44100])
 @pytest.mark.parametrize("frames", [1, 2, 999, 24001])
 @pytest.mark.parametrize(("rate", "channels"), [(16000, 1), (44100, 2), (48000, 6), (11025, 1), (24001, 2)])
 def test_as_many_samples_come_out_as_went_in(

@@ -1,13 +1,17 @@
 """Metrics on real speech: they fall with noise, agree with independent computations, and fail rather than invent."""
 
 import math
+import sys
+from importlib.metadata import version
 
 import pytest
 import soundfile as sf
 import torch
 from conftest import SAMPLES
+from jaxtyping import TypeCheckError
 from torch import Tensor
 
+from neuralcodecs import __version__
 from neuralcodecs.audio.metrics import (
     SISDR,
     STOI,
@@ -24,7 +28,6 @@ from neuralcodecs.errors import CodecError
 
 METRICS = default_metrics()
 each_metric = pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.names[0])
-SPEECH_METRICS = {"pesq_wb", "stoi", "visqol_speech", "visqol_audio"}
 
 
 @pytest.fixture(scope="module")
@@ -42,20 +45,18 @@ def figure(metric: Metric, decoded: Tensor, reference: Tensor, rate: int = 16_00
 
 
 def with_noise(signal: Tensor, snr: float) -> Tensor:
-    noise = torch.randn_like(signal, generator=None)
-    return signal + noise * signal.std() / 10 ** (snr / 20)
+    return signal + torch.randn_like(signal) * signal.std() / 10 ** (snr / 20)
 
 
-def assert_worse_with_noise(metric: Metric, speech: Tensor, rate: int) -> None:
-    torch.manual_seed(0)
-    figures = [figure(metric, with_noise(speech, snr), speech, rate) for snr in (40.0, 20.0, 10.0, 0.0)]
+def assert_worse_with_noise(metric: Metric, speech: Tensor, rate: int, ratios: tuple[float, ...]) -> None:
+    figures = [figure(metric, with_noise(speech, snr), speech, rate) for snr in ratios]
     assert figures == sorted(figures, reverse=metric.higher_is_better)
-    assert len(set(figures)) == 4
+    assert len(set(figures)) == len(ratios)
 
 
 @each_metric
 def test_worse_with_more_noise(metric: Metric, speech: Tensor) -> None:
-    assert_worse_with_noise(metric, resample(speech, 16_000, 24_000), 24_000)
+    assert_worse_with_noise(metric, resample(speech, 16_000, 24_000), 24_000, (40, 20, 10, 0))
 
 
 @each_metric
@@ -78,8 +79,11 @@ def test_channels_are_averaged_and_inputs_left_alone(metric: Metric, speech: Ten
 
 @each_metric
 def test_a_definition_names_package_and_version_in_one_line(metric: Metric) -> None:
+    packages = {"si_sdr": "torchmetrics", "pesq_wb": "pesq", "stoi": "pystoi"}
+    package = packages.get(metric.names[0])
+    named = f"{package} {version(package)}" if package else f"neuralcodecs {__version__}"
+    assert named in metric.definition
     assert "\n" not in metric.definition
-    assert "neuralcodecs" in metric.definition or any(c.isdigit() for c in metric.definition.split("(")[-1])
 
 
 @each_metric
@@ -189,7 +193,8 @@ def test_pesq_survives_more_utterances_than_the_package_has_room_for(speech: Ten
 
 
 def test_shapes_must_match(speech: Tensor) -> None:
-    with pytest.raises(Exception, match=r"shape|type-check"):
+    # jaxtyping, where it checks shapes as in these tests, comes before the metric's own check
+    with pytest.raises((ValueError, TypeCheckError)):
         SISDR()(speech[:, 1:], speech, 16_000)
 
 
@@ -209,7 +214,7 @@ def test_default_metrics() -> None:
 
 
 def test_visqol_is_asked_for_and_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "visqol", None)
+    monkeypatch.setitem(sys.modules, "visqol", None)
     with pytest.raises(CodecError, match="pip install 'visqol-python"):
         default_metrics(visqol=True)
 
@@ -222,7 +227,8 @@ def test_visqol(mode: bool, rate: int, speech: Tensor) -> None:
     assert f"{rate // 1000} kHz" in metric.definition
     signal = resample(speech, 16_000, 24_000)
     assert figure(metric, signal, signal, 24_000) == pytest.approx(5.0 if mode else 4.732, abs=1e-3)
-    assert_worse_with_noise(metric, signal, 24_000)
+    # at 10 and 0 dB audio mode reads 1.722 and 1.726: its support vectors know no worse
+    assert_worse_with_noise(metric, signal, 24_000, (60, 50, 40, 30))
     for quiet, loud in ((signal, 0 * signal), (0 * signal, signal)):
         with pytest.raises(MetricFailure, match="silent"):
             metric(quiet, loud, 24_000)

@@ -72,7 +72,7 @@ class Pipe(io.RawIOBase):
 
 
 @given(examples())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_round_trip(example: Example) -> None:
     for data in (example.data(), example.open_data()):
         assert example.equals(*decode(data))
@@ -162,10 +162,10 @@ def test_read_of_another_file() -> None:
 
 
 def test_streaming_in_constant_memory() -> None:
-    """Ten minutes in chunks of 1 s through a pipe, both ends in this process: all symbols together would be 2.9 MB."""
+    """13 minutes in chunks of 4 s through a pipe, both ends in this process: all symbols together would be 3.8 MB."""
     header = audio(1).header.closed((UNKNOWN, UNKNOWN))
-    chunks, frames = 600, 75
-    values = audio(1).values[0]
+    chunks, frames = 200, 300
+    values = audio(4).values[0]
     ends = os.pipe()
 
     def produce() -> None:

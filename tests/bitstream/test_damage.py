@@ -2,8 +2,9 @@
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import jaxtyping
 import numpy as np
 import pytest
 from bitstream_examples import audio, banded, decode, duet, image
@@ -21,6 +22,15 @@ ORIGINALS = {
 }
 FILES = list(ORIGINALS)
 EXTREMES = [0, 1, 2, 127, 128, 255, 2**16 - 1, 2**16 + 1, 2**24, 2**31, 2**32, 2**62, 2**63 - 1, 2**63, 2**64 - 1]
+
+
+@pytest.fixture(autouse=True)
+def _unchecked_types() -> Iterator[None]:
+    """Without the shape checks of the other tests, which take ten times as long as reading these small files."""
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", before)
 
 
 def leb128(value: int) -> bytes:

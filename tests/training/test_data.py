@@ -1,53 +1,32 @@
-"""Batches of the data module: functions of counters for any workers, ranks and resume; bad files; Lightning."""
+"""Batches of the data module: functions of counters for any workers, ranks and resume; bad files."""
 
-import hashlib
-import itertools
 import warnings
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import numpy as np
 import pytest
 import soundfile
 import torch
 import yaml
+from audio_batches import TRAIN, VAL, hashes, make_data, take
 from conftest import SAMPLES
 from jsonargparse import ArgumentParser
-from torch import Tensor, nn
 
-from neuralcodecs.audio.augment import GainAndMix
 from neuralcodecs.errors import CodecError
 from neuralcodecs.sources import Source
 from neuralcodecs.training.audio_data import AudioDataModule
-from neuralcodecs.training.data import Batch, Loading, SignalDataModule
+from neuralcodecs.training.data import Loading, SignalDataModule
 from neuralcodecs.training.stream import BatchStream, Shard
-from neuralcodecs.training.throughput import Throughput
-
-TRAIN, VAL = str(SAMPLES / "speech" / "train"), str(SAMPLES / "speech" / "val")
-
-
-def _data(loading: Loading = Loading(workers=0), train: list[Any] | None = None, **settings: Any) -> AudioDataModule:  # noqa: B008
-    settings = {"segment_seconds": 0.2, "batch_size": 4, "augmentation": GainAndMix()} | settings
-    return AudioDataModule(train or [TRAIN], [VAL], loading=loading, **settings)
-
-
-def _batches(data: AudioDataModule, number: int) -> list[Batch]:
-    data.setup("fit")
-    return list(itertools.islice(data.train_dataloader(), number))
-
-
-def _hashes(batches: list[Batch]) -> list[tuple[str, int, int]]:
-    return [(hashlib.sha256(b.signal.numpy().tobytes()).hexdigest(), b.index, b.seed) for b in batches]
 
 
 @pytest.fixture(scope="module")
 def expected() -> list[tuple[str, int, int]]:
-    return _hashes(_batches(_data(), 8))
+    return hashes(take(make_data(), 8))
 
 
 def test_a_batch_is_what_it_promises() -> None:
-    batches = _batches(_data(), 3)
+    batches = take(make_data(), 3)
     assert [b.index for b in batches] == [0, 1, 2]
     assert all(b.signal.shape == (4, 1, 4800) and b.shapes is None and 0 <= b.seed < 2**63 for b in batches)
     assert len({b.seed for b in batches}) == 3
@@ -59,35 +38,35 @@ def test_a_batch_is_what_it_promises() -> None:
 def test_batches_depend_neither_on_workers_nor_on_where_a_run_began(
     workers: int, start: int, expected: list[tuple[str, int, int]]
 ) -> None:
-    data = _data(Loading(workers=workers))
+    data = make_data(Loading(workers=workers))
     data.load_state_dict({"next_batch": start, "seed": 0})
-    assert _hashes(_batches(data, len(expected) - start)) == expected[start:]
+    assert hashes(take(data, len(expected) - start)) == expected[start:]
 
 
 def test_batches_do_not_depend_on_the_number_of_threads(expected: list[tuple[str, int, int]]) -> None:
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(1 if threads > 1 else 2)
-        assert _hashes(_batches(_data(), 2)) == expected[:2]
+        assert hashes(take(make_data(), 2)) == expected[:2]
         assert torch.get_num_threads() != threads
     finally:
         torch.set_num_threads(threads)
 
 
 def test_cached_batches_do_not_depend_on_workers() -> None:
-    assert _hashes(_batches(_data(Loading(workers=0, cache=True)), 4)) == _hashes(
-        _batches(_data(Loading(workers=2, cache=True)), 4)
+    assert hashes(take(make_data(Loading(workers=0, cache=True)), 4)) == hashes(
+        take(make_data(Loading(workers=2, cache=True)), 4)
     )
 
 
 def test_another_seed_gives_other_batches(expected: list[tuple[str, int, int]]) -> None:
-    other = _hashes(_batches(_data(Loading(workers=0, seed=1)), 8))
+    other = hashes(take(make_data(Loading(workers=0, seed=1)), 8))
     assert not {h for h, *_ in other} & {h for h, *_ in expected}
     assert not {seed for *_, seed in other} & {seed for *_, seed in expected}
 
 
 def test_two_ranks_share_the_batch_of_one_process() -> None:
-    data = _data()
+    data = make_data()
     data.setup("fit")
     examples = data._training
     assert examples is not None
@@ -100,7 +79,7 @@ def test_two_ranks_share_the_batch_of_one_process() -> None:
 
 
 def test_every_epoch_of_draws_meets_every_file() -> None:
-    data = _data()
+    data = make_data()
     data.setup("fit")
     examples = data._training
     assert examples is not None
@@ -109,7 +88,7 @@ def test_every_epoch_of_draws_meets_every_file() -> None:
 
 
 def test_the_state_is_the_next_batch_and_the_seed() -> None:
-    data = _data(Loading(workers=0, seed=3))
+    data = make_data(Loading(workers=0, seed=3))
     data.next_batch = 17
     assert data.state_dict() == {"next_batch": 17, "seed": 3}
     with pytest.raises(CodecError, match="data seed 4, this run has 3"):
@@ -121,11 +100,11 @@ def test_validation_is_fixed_finite_and_padded_to_true_shapes() -> None:
     settings: dict[str, Any] = {"segment_seconds": 10.0, "batch_size": 2}
     runs = []
     for loading in (Loading(workers=0), Loading(workers=2, seed=5)):
-        data = _data(loading, **settings)
+        data = make_data(loading, **settings)
         data.setup("validate")
         runs.append(list(data.val_dataloader()))
-        assert _hashes(runs[-1]) == _hashes(list(data.val_dataloader()))
-    assert _hashes(runs[0]) == _hashes(runs[1])
+        assert hashes(runs[-1]) == hashes(list(data.val_dataloader()))
+    assert hashes(runs[0]) == hashes(runs[1])
     (batch,) = runs[0]
     assert batch.index == 0 and batch.signal.shape == (2, 1, 240000)
     assert batch.shapes == ((236280,), (240000,))
@@ -148,22 +127,22 @@ def _broken(folder: Path, good: int, cut: int, text: int) -> Path:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_bad_files_are_named_once_and_replaced_alike(workers: int, tmp_path: Path) -> None:
     folder = str(_broken(tmp_path, good=8, cut=1, text=1))
-    data = _data(Loading(workers=workers, max_bad=0.3), [folder])
+    data = make_data(Loading(workers=workers, max_bad=0.3), [folder])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        batches = _batches(data, 20)
+        batches = take(data, 20)
     named = [str(w.message) for w in caught if str(w.message).startswith("skipped")]
     assert len(named) == 2 and "text0.wav" in named[0] and "cut0.flac" in named[1]
     assert all(item.any() for b in batches for item in b.signal)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        assert _hashes(batches[:5]) == _hashes(_batches(_data(Loading(workers=0, max_bad=0.3), [folder]), 5))
+        assert hashes(batches[:5]) == hashes(take(make_data(Loading(workers=0, max_bad=0.3), [folder]), 5))
 
 
 def test_too_many_bad_files_stop_the_run_with_the_list(tmp_path: Path) -> None:
     folder = str(_broken(tmp_path, good=5, cut=0, text=3))
     with pytest.warns(UserWarning, match="skipped"), pytest.raises(CodecError, match=r"3 of 8 files") as caught:
-        _batches(_data(Loading(workers=0, max_bad=0.25), [folder]), 1)
+        take(make_data(Loading(workers=0, max_bad=0.25), [folder]), 1)
     assert all(f"text{n}.wav" in str(caught.value) for n in range(3))
 
 
@@ -171,19 +150,19 @@ def test_too_many_bad_files_stop_the_run_with_the_list(tmp_path: Path) -> None:
 def test_too_many_files_that_fail_while_training_stop_it_too(workers: int, tmp_path: Path) -> None:
     folder = str(_broken(tmp_path, good=2, cut=4, text=0))
     with pytest.warns(UserWarning, match="skipped"), pytest.raises(CodecError, match=r"cut\d\.flac") as caught:
-        _batches(_data(Loading(workers=workers), [folder]), 50)
+        take(make_data(Loading(workers=workers), [folder]), 50)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_nothing_but_bad_files_is_one_line(workers: int, tmp_path: Path) -> None:
     with pytest.raises(CodecError, match="in a row") as caught:
-        _batches(_data(Loading(workers=workers, max_bad=1.0), [str(_broken(tmp_path, 0, 3, 0))]), 1)
+        take(make_data(Loading(workers=workers, max_bad=1.0), [str(_broken(tmp_path, 0, 3, 0))]), 1)
     assert "\n" not in str(caught.value)
     for path in tmp_path.iterdir():
         path.unlink()
     with pytest.raises(CodecError, match="none of 2 files can be used"):
-        _batches(_data(Loading(workers=0, max_bad=1.0), [str(_broken(tmp_path, 0, 0, 2))]), 1)
+        take(make_data(Loading(workers=0, max_bad=1.0), [str(_broken(tmp_path, 0, 0, 2))]), 1)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +175,7 @@ def test_arguments_are_checked(settings: dict[str, Any]) -> None:
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(CodecError, match="absent: no such folder"):
-        _data(train=[str(tmp_path / "absent")]).setup("fit")
+        make_data(train=[str(tmp_path / "absent")]).setup("fit")
 
 
 CONFIG = f"""
@@ -220,57 +199,3 @@ def test_it_is_built_from_yaml() -> None:
     assert built.loading == Loading(workers=0, seed=7, cache=True)
     assert built.sources["train"] == [TRAIN, Source(f"{SAMPLES}/music", weight=0.5, kind="music")]
     assert built.augmentation.two == 0.5 and built.length == 12000
-
-
-class Recorder(L.LightningModule):
-    """Trains one number and keeps what it saw."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(()))
-        self.seen: list[tuple[str, int, int]] = []
-
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        self.seen += _hashes([batch])
-        self.trainer.datamodule.next_batch = batch.index + 1  # type: ignore[attr-defined]
-        return (self.weight - batch.signal.mean()).square()
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self.log("val", batch.signal.mean())
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), 0.1)
-
-
-def _trainer(folder: Path, **settings: Any) -> L.Trainer:
-    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
-    return L.Trainer(accelerator="cpu", default_root_dir=folder, **(quiet | settings))
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_lightning_epochs_and_resume_see_every_batch_once(
-    workers: int, tmp_path: Path, expected: list[tuple[str, int, int]]
-) -> None:
-    first = Recorder()
-    settings: dict[str, Any] = {"limit_train_batches": 3, "enable_checkpointing": False}
-    trainer = _trainer(tmp_path, max_steps=5, **settings)
-    trainer.fit(first, datamodule=_data(Loading(workers=workers)))
-    trainer.save_checkpoint(tmp_path / "last.ckpt")
-    second = Recorder()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", message=".*not resumable.*")
-        _trainer(tmp_path, max_steps=8, **settings).fit(
-            second, datamodule=_data(Loading(workers=workers)), ckpt_path=tmp_path / "last.ckpt"
-        )
-    assert first.seen + second.seen == expected
-
-
-def test_throughput_is_logged(tmp_path: Path) -> None:
-    trainer = _trainer(tmp_path, max_steps=6, callbacks=[Throughput(every=3)], enable_checkpointing=False)
-    data = _data()
-    trainer.fit(Recorder(), datamodule=data)
-    figures = trainer.callback_metrics
-    assert float(figures["throughput/seconds_per_second"]) > 0
-    assert 0 < float(figures["throughput/waiting"]) <= 1
-    assert {"throughput/seconds_per_second", "throughput/waiting"} <= set(trainer.progress_bar_metrics)
-    assert data.waited > 0

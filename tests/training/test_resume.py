@@ -16,7 +16,7 @@ from tiny import tiny_data, tiny_task, tiny_trainer
 from neuralcodecs.checkpoints import newest
 from neuralcodecs.training import SaveOnExit
 
-STEPS = 21
+STEPS = 30
 
 
 class Recorder(L.Callback):
@@ -45,6 +45,11 @@ def start(folder: Path, workers: int) -> multiprocessing.Process:
     return process
 
 
+def lines(folder: Path) -> int:
+    path = folder / "losses.txt"
+    return path.read_text().count("\n") if path.exists() else 0
+
+
 def losses(folder: Path) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for line in (folder / "losses.txt").read_text().splitlines():
@@ -69,16 +74,15 @@ def test_killed_five_times_it_ends_like_the_uninterrupted_run(tmp_path: Path, wo
     kills = 0
     while kills < 5:
         process = start(killed, workers)
-        seen = (killed / "losses.txt").stat().st_size if (killed / "losses.txt").exists() else 0
+        seen, batches = lines(killed), moments.randint(3, 6)  # checkpoints are three batches apart
         deadline = time.monotonic() + 60
-        while process.is_alive() and time.monotonic() < deadline:  # wait for a first batch, then strike
-            if (killed / "losses.txt").exists() and (killed / "losses.txt").stat().st_size > seen:
-                break
-            time.sleep(0.01)
-        time.sleep(moments.uniform(0, 0.25))
+        while process.is_alive() and time.monotonic() < deadline and lines(killed) < seen + batches:
+            time.sleep(0.003)
+        time.sleep(moments.uniform(0, 0.05))
         os.kill(process.pid, signal.SIGKILL)  # type: ignore[arg-type]
         process.join()
         kills += 1
+    assert newest(killed) is not None, "every kill came before the first checkpoint: nothing was tested"
     last = start(killed, workers)
     last.join()
     assert last.exitcode == 0

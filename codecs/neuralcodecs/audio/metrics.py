@@ -14,6 +14,7 @@ from pystoi import stoi
 from torch import Tensor
 from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio
 
+from neuralcodecs import __version__
 from neuralcodecs.audio.losses import MultiScaleMel, MultiScaleSTFT
 from neuralcodecs.audio.resample import resample
 from neuralcodecs.criteria import Metric, MetricFailure
@@ -74,7 +75,8 @@ class MelDistance(ChannelMetric):
     higher_is_better = False
     definition = (
         "mean over 7 scales of the mean |difference| of log10 mel magnitudes clamped at 1e-5; windows 32, 64 ... 2048, "
-        "hop w/4, 5, 10 ... 320 Slaney bands, at the signal's own rate (neuralcodecs); times 7 = the sum of DAC's loss"
+        "hop w/4, 5, 10 ... 320 Slaney bands, at the signal's own rate; times 7 = the sum of DAC's loss "
+        f"(neuralcodecs {__version__})"
     )
 
     def __init__(self) -> None:
@@ -94,7 +96,7 @@ class STFTDistance(ChannelMetric):
     higher_is_better = False
     definition = (
         "sum over windows 2048 and 512 (hop w/4) of the mean |difference| of magnitudes plus that of log10 squared "
-        "magnitudes clamped at 1e-5, at the signal's own rate (neuralcodecs; DAC's MultiScaleSTFTLoss)"
+        f"magnitudes clamped at 1e-5, at the signal's own rate, as DAC's STFT loss (neuralcodecs {__version__})"
     )
 
     def __init__(self) -> None:

@@ -17,9 +17,9 @@ def describe(path: Path) -> dict[str, Any]:
         raise CodecError(f"no file {path}")
     with path.open("rb") as file:
         reader = Reader(file)
-        header = reader.header
         chunks = sum(1 for _ in reader)
-    positions = math.prod(header.shape)
+        header = reader.header  # after the chunks: one written to a pipe has its lengths at the end
+    positions = max(1, math.prod(header.shape))
     nominal = sum(math.prod(s.grid) * math.log2(size) for s in header.streams for size in s.alphabet)
     scale, unit = (header.rate / 1000 / positions, "kbit/s") if header.rate else (1 / positions, "bit/pixel")
     facts: dict[str, Any] = {

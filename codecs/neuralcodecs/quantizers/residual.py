@@ -5,8 +5,8 @@ the straight-through gradient of 4 levels is 4; statistics are applied per forwa
 batch by .15) and two processes end elsewhere than one (nearest codes up to 8.8 apart); dead codes come back only to
 61-63 of 64 within 20 steps, by a threshold in absolute hits; all levels start on one batch (64 vectors: levels 2 to 8
 all zero); under CPU autocast the search is in bf16 (.8 % other codes); the global random state is used; a prefix of
-levels cannot be decoded unless quantizer dropout is on; dead codes stop the CUDA stream. It passes only one point of
-ten: decoding its codes gives the forward's latents to the bit.
+levels cannot be decoded unless quantizer dropout is on; dead codes stop the CUDA stream. What held: its commitment
+gradient reaches every level, and decoding its codes gives the forward's latents to the bit.
 """
 
 from collections.abc import Iterator

@@ -107,6 +107,10 @@ class CodecTask(L.LightningModule):
         self.guard.watch(terms)
         self._log_terms("train", terms, len(batch.signal))
         self._log_codebooks(statistics)
+        # here and not in on_train_batch_end, which Lightning calls after the callbacks that write checkpoints
+        datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
+        if datamodule is not None:
+            datamodule.next_batch = batch.index + 1
         return self.combination(terms, output)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -178,11 +182,6 @@ class CodecTask(L.LightningModule):
                 self.codec.quantizer.update()
             else:
                 self.codec.quantizer.discard()
-
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
-        if datamodule is not None:
-            datamodule.next_batch = batch.index + 1
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["codec"] = self.codec.config()
