@@ -136,8 +136,9 @@ def assert_equal(codec: Codec, signal: Tensor, levels: int, published: Published
 
 
 def assert_many_codes_used(codes: Codes) -> None:
+    """A quarter as many as positions, or more, at every level: in pauses of speech neighbours share the first code."""
     rows = codes["codes"].transpose(0, 1).flatten(1)
-    assert min(len(row.unique()) for row in rows) > rows.shape[1] / 3
+    assert min(len(row.unique()) for row in rows) > rows.shape[1] / 4
 
 
 def test_transformers_24khz() -> None:
