@@ -1,9 +1,9 @@
 """Binary quantizers: ours against vector-quantize-pytorch's LFQ, time and memory of a training pass, in one run.
 
 Each row runs in a process of its own, so that its peak memory is its own: on the CPU the growth of the resident set
-over what the process had before its first pass, on CUDA the allocator's peak over the same. Times are the
-best of several passes; processor time is what to compare on a machine that others use. Rows of theirs that would need
-more than ``--memory-gb`` are skipped and say what they need.
+over what the process had before its first pass, on CUDA the allocator's peak over the same. Times are the best of
+several passes; processor time is what to compare on a machine that others use. Rows of theirs that would need more
+than ``--memory-gb`` are skipped and say what they need.
 
     python benchmarks/quantizer_binary.py [--device cuda] [--threads 2] [--memory-gb 8]
 """
@@ -53,7 +53,7 @@ def theirs(bits: int, groups: int, device: str) -> Pass:
 
     def run(latents: Tensor) -> tuple[Tensor, Losses]:
         (quantized, _, _), terms = quantizer(latents, inv_temperature=1 / TAU, return_loss_breakdown=True)
-        # its entropies are the sum over groups in the token term's mean, and the mean over groups: ours are sums
+        # theirs are means over the groups, ours sums
         token, codebook = groups * terms.per_sample_entropy, -groups * terms.batch_entropy
         return quantized, {"commitment": terms.commitment, "token_entropy": token, "codebook_entropy": codebook}
 
@@ -71,7 +71,7 @@ def train(run: Pass, latents: Tensor) -> Losses:
 
 
 def measure(name: str, bits: int, groups: int, shape: list[int], device: str) -> dict[str, float]:
-    """Best milliseconds (of the clock, of the processor), peak megabytes and losses of training passes, in this process."""
+    """Best milliseconds (of the clock, of the processor), peak megabytes and losses of training passes."""
     torch.manual_seed(0)
     # near zero, so that the soft assignment is neither all sure nor all unsure
     latents = (0.02 * torch.randn(shape[0], bits, *shape[1:])).to(device).requires_grad_()

@@ -85,6 +85,16 @@ def test_dac_equals_the_published_one(periods: tuple[int, ...], windows: tuple[i
         assert largest_difference([*verdict.features, verdict.logits], layers) <= 1e-5
 
 
+def test_dac_frames_and_padding_for_lengths_that_divide_and_that_do_not() -> None:
+    for length in (3000, 3001):
+        signal = torch.randn(1, 1, length)
+        frames = [verdict.logits.shape[3] for verdict in MultiBandSTFTDiscriminator((512, 256), filters=2)(signal)]
+        assert frames == [-(-length // 128), -(-length // 64)]
+        # even a length that the period divides gets one more row
+        unfolded = MultiPeriodDiscriminator((3,), (2,))(signal)[0].features[0]
+        assert unfolded.shape[3:] == (length // 3 + 1, 3)
+
+
 def test_parameter_counts_of_the_published_sizes() -> None:
     def count(module: nn.Module) -> int:
         return sum(p.numel() for p in module.parameters())

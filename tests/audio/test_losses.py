@@ -129,6 +129,27 @@ def test_dac_losses_equal_the_published_ones(rate: int, speech: Tensor) -> None:
     torch.testing.assert_close(MultiScaleSTFT()(output, speech), stft(*signals), rtol=1e-5, atol=0)
 
 
+def test_dac_losses_equal_torchaudio(speech: Tensor) -> None:
+    output = speech + 0.01 * torch.randn_like(speech)
+
+    def log_difference(x: Tensor, y: Tensor) -> Tensor:
+        return (x.clamp(min=1e-5).log10() - y.clamp(min=1e-5).log10()).abs().mean()
+
+    mel = 0.0
+    for window, bands in zip(WINDOWS, (5, 10, 20, 40, 80, 160, 320), strict=True):
+        transform = torchaudio.transforms.MelSpectrogram(
+            RATE, window, hop_length=window // 4, n_mels=bands, power=1.0, norm="slaney", mel_scale="slaney"
+        )
+        mel += log_difference(transform(output), transform(speech))
+    torch.testing.assert_close(MultiScaleMel(RATE)(output, speech), mel, rtol=1e-5, atol=0)
+    stft = 0.0
+    for window in (2048, 512):
+        transform = torchaudio.transforms.Spectrogram(window, hop_length=window // 4, power=1.0)
+        x, y = transform(output), transform(speech)
+        stft += (x - y).abs().mean() + 2 * log_difference(x, y)
+    torch.testing.assert_close(MultiScaleSTFT()(output, speech), stft, rtol=1e-5, atol=0)
+
+
 def test_buffers_follow_the_module_but_stay_out_of_checkpoints() -> None:
     loss = MultiScaleMel(RATE)
     assert not loss.state_dict()
