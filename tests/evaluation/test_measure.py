@@ -74,6 +74,14 @@ def test_a_better_codec_has_better_figures(tmp_path: Path) -> None:
     assert good["si_sdr"] > poor["si_sdr"] + 10 and good["mel_distance"] < poor["mel_distance"] / 2
 
 
+def test_every_part_is_left_in_the_mode_that_it_had(tmp_path: Path) -> None:
+    codec = make_codec().train()
+    codec.quantizer.eval()  # as a frozen part is during training
+    evaluate(codec, [clip(tmp_path, 9000)], [1], [SISDR()], progress=False)
+    assert codec.training and codec.encoder.training and codec.decoder.training and not codec.quantizer.training
+    assert not any(module.training for module in codec.quantizer.modules())
+
+
 def test_results_are_written_whole_and_appended(tmp_path: Path) -> None:
     result = evaluate(make_codec(), [clip(tmp_path, 9000)], [1, 2], [SISDR()], progress=False)
     write_json(result, tmp_path / "metrics.json", step=7)

@@ -7,7 +7,8 @@ codebook over these very files: what a static table could reach at best, without
 import math
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -91,6 +92,18 @@ def find_files(sources: Sequence[str | Path], suffixes: tuple[str, ...], limit: 
     return found[:limit]
 
 
+@contextmanager
+def evaluating(codec: Codec) -> Iterator[None]:
+    """Evaluation mode inside the block; after it every module is in the mode that it had, frozen parts included."""
+    modes = {module: module.training for module in codec.modules()}
+    codec.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
 def evaluate(
     codec: Codec,
     files: Iterable[Path],
@@ -108,20 +121,18 @@ def evaluate(
         parameters={name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()},
     )
     histograms = {n: [np.zeros(k, dtype=np.int64) for k in codec.quantizer.codebook_sizes[:n]] for n in levels}
-    training = codec.training
-    codec.eval()
-    for path in tqdm(list(files), desc="evaluate", unit="file", disable=not progress):
-        try:
-            signal, original = codec.medium.read(path)
-        except CodecError as error:
-            result.unreadable[str(path)] = str(error)
-            continue
-        for n in levels:
-            trip = _round_trip(codec, signal, original, n)
-            for histogram, codes in zip(histograms[n], trip.codes["codes"][0], strict=True):
-                histogram += np.bincount(codes.flatten().cpu().numpy(), minlength=len(histogram))
-            result.rows.append(_judge(codec, str(path), signal, n, trip, metrics))
-    codec.train(training)
+    with evaluating(codec):
+        for path in tqdm(list(files), desc="evaluate", unit="file", disable=not progress):
+            try:
+                signal, original = codec.medium.read(path)
+            except CodecError as error:
+                result.unreadable[str(path)] = str(error)
+                continue
+            for n in levels:
+                trip = _round_trip(codec, signal, original, n)
+                for histogram, codes in zip(histograms[n], trip.codes["codes"][0], strict=True):
+                    histogram += np.bincount(codes.flatten().cpu().numpy(), minlength=len(histogram))
+                result.rows.append(_judge(codec, str(path), signal, n, trip, metrics))
     if not result.rows:
         reason = next(iter(result.unreadable.values()), "the list of files is empty")
         raise CodecError(f"nothing could be evaluated: {reason}")
