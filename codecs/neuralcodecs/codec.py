@@ -220,6 +220,11 @@ class Codec(Configured, nn.Module):
         *rest, _ = self.encoder.frames(shape)
         return (*rest, sum(self.grid_of_piece(shape, start, stop) for start, stop in self.pieces(shape)))
 
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are; signals and codes must be there too."""
+        return next(self.parameters()).device
+
     def pieces(self, shape: Shape) -> list[tuple[int, int]]:
         """Start and stop, along the last axis, of the pieces that a signal of ``shape`` is coded in."""
         return [(0, shape[-1])] if self.segmenter is None else self.segmenter.split(shape)

@@ -38,7 +38,7 @@ class Report:
 def encode_file(codec: Codec, source: Path, target: Path, levels: int | None = None) -> Report:
     """Encode one signal file; ``target`` appears whole or not at all."""
     signal, original = codec.medium.read(source)
-    codes = codec.encode(signal[None].to(_device(codec)), levels)
+    codes = codec.encode(signal[None].to(codec.device), levels)
     size = write_codes(target, codec, codes, original)
     bits = (float(codec.bits(codes)[0]), 8.0 * size)
     nominal, written = (codec.medium.bitrate(count, codes.shapes[0]) for count in bits)
@@ -52,14 +52,17 @@ def decode_file(codec: Codec, source: Path, target: Path) -> None:
     codec.medium.write(target, signal, original)
 
 
-def write_codes(target: Path, codec: Codec, codes: Codes, original: SignalInfo) -> int:
-    """Write the codes of one signal; returns the file's size in bytes."""
+def write_codes(target: Path, codec: Codec, codes: Codes, original: SignalInfo, identity: bytes | None = None) -> int:
+    """Write the codes of one signal; returns the file's size in bytes.
+
+    ``identity``: the codec's fingerprint, from whoever handles many files; it costs a hash over all weights.
+    """
     if len(codes.shapes) != 1:
         raise CodecError(f"a file holds one signal, these codes have {len(codes.shapes)}: write codes.item(i)")
     shape = codes.shapes[0]
     info = SignalInfo(codec.medium.rate, codec.medium.channels, shape)
     header = Header(
-        fingerprint=fingerprint(codec),
+        fingerprint=identity or fingerprint(codec),
         rate=info.rate,
         channels=info.channels,
         shape=shape,
@@ -72,8 +75,8 @@ def write_codes(target: Path, codec: Codec, codes: Codes, original: SignalInfo) 
     return target.stat().st_size
 
 
-def read_codes(source: Path, codec: Codec) -> tuple[Codes, SignalInfo]:
-    """The codes in a file, on the codec's device, and what the original signal was.
+def read_codes(source: Path, codec: Codec, identity: bytes | None = None) -> tuple[Codes, SignalInfo]:
+    """The codes in a file, on the codec's device, and what the original signal was; ``identity`` as for writing.
 
     Raises CodecError when the file is damaged or was made by another model.
     """
@@ -82,10 +85,10 @@ def read_codes(source: Path, codec: Codec) -> tuple[Codes, SignalInfo]:
     with source.open("rb") as file:
         reader = Reader(file)
         header = reader.header
-        _check_model(codec, header, source)
+        _check_model(codec, header, source, identity or fingerprint(codec))
         values = reader.read_all()
     streams = tuple(
-        Stream(spec.name, torch.from_numpy(array)[None].to(_device(codec)), spec.alphabet, (spec.grid,))
+        Stream(spec.name, torch.from_numpy(array)[None].to(codec.device), spec.alphabet, (spec.grid,))
         for spec, array in zip(header.streams, values, strict=True)
     )
     original = header.original or Original(header.rate, header.channels, header.shape)
@@ -107,8 +110,7 @@ def levels_for(codec: Codec, bitrate: float) -> int:
     return fitting[-1]
 
 
-def _check_model(codec: Codec, header: Header, source: Path) -> None:
-    own = fingerprint(codec)
+def _check_model(codec: Codec, header: Header, source: Path, own: bytes) -> None:
     if header.fingerprint != own:
         raise CodecError(f"{source} was made by model {header.fingerprint.hex()}, not by {own.hex()}: name it with -m")
     main = header.streams[0]
@@ -146,7 +148,3 @@ def _piece_ends(codec: Codec, shape: tuple[int, ...]) -> list[int]:
         return []
     frames = [codec.grid_of_piece(shape, start, stop) for start, stop in codec.pieces(shape)]
     return [int(end) for end in np.cumsum(frames)]
-
-
-def _device(codec: Codec) -> torch.device:
-    return next(codec.parameters()).device

@@ -24,6 +24,7 @@ from neuralcodecs.criteria import Metric, MetricFailure
 from neuralcodecs.errors import CodecError
 from neuralcodecs.files import read_codes, write_codes
 from neuralcodecs.medium import SignalInfo
+from neuralcodecs.pretrained import fingerprint
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,7 @@ def evaluate(
         parameters={name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()},
     )
     histograms = {n: [np.zeros(k, dtype=np.int64) for k in codec.quantizer.codebook_sizes[:n]] for n in levels}
+    identity = fingerprint(codec)
     with evaluating(codec):
         for path in tqdm(list(files), desc="evaluate", unit="file", disable=not progress):
             try:
@@ -129,7 +131,7 @@ def evaluate(
                 result.unreadable[str(path)] = str(error)
                 continue
             for n in levels:
-                trip = _round_trip(codec, signal, original, n)
+                trip = _round_trip(codec, identity, signal, original, n)
                 for histogram, codes in zip(histograms[n], trip.codes["codes"][0], strict=True):
                     histogram += np.bincount(codes.flatten().cpu().numpy(), minlength=len(histogram))
                 result.rows.append(_judge(codec, str(path), signal, n, trip, metrics))
@@ -149,16 +151,17 @@ class _Trip:
     decode_seconds: float
 
 
-def _round_trip(codec: Codec, signal: Float[Tensor, "c *space"], original: SignalInfo, levels: int) -> _Trip:
+def _round_trip(
+    codec: Codec, identity: bytes, signal: Float[Tensor, "c *space"], original: SignalInfo, levels: int
+) -> _Trip:
     """Signal to file to signal; the file is read back from the disk and its codes compared with those written."""
-    device = next(codec.parameters()).device
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "measured.ncs"
         started = time.perf_counter()
-        codes = codec.encode(signal[None].to(device), levels)
-        write_codes(target, codec, codes, original)
+        codes = codec.encode(signal[None].to(codec.device), levels)
+        write_codes(target, codec, codes, original, identity)
         encoded = time.perf_counter()
-        read, _ = read_codes(target, codec)
+        read, _ = read_codes(target, codec, identity)
         decoded = codec.decode(read)[0].cpu()
         finished = time.perf_counter()
         size = target.stat().st_size

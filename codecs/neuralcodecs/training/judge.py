@@ -82,7 +82,7 @@ class EvaluateCheckpoints(L.Callback):
             signal, _ = codec.medium.read(path)
             shown = {"original": signal}
             for levels in {codec.quantizer.levels[0], codec.quantizer.levels[-1]}:
-                codes = codec.encode(signal[None].to(next(codec.parameters()).device), levels)
+                codes = codec.encode(signal[None].to(codec.device), levels)
                 shown[f"{levels}_levels"] = codec.decode(codes)[0].cpu()
             for name, example in shown.items():
                 for writer in writers:

@@ -114,12 +114,10 @@ class CodecTask(L.LightningModule):
         return self.combination(terms, output)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        terms, _, _ = self.objective(self.codec, batch.signal, self.codec.quantizer.levels[-1])
-        self._log_terms("val", terms, len(batch.signal))
+        self._validate("val", batch)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        terms, _, _ = self.objective(self.codec, batch.signal, self.codec.quantizer.levels[-1])
-        self._log_terms("test", terms, len(batch.signal))
+        self._validate("test", batch)
 
     def train(self, mode: bool = True) -> "CodecTask":
         super().train(mode)
@@ -185,6 +183,10 @@ class CodecTask(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["codec"] = self.codec.config()
+
+    def _validate(self, stage: str, batch: Batch) -> None:
+        terms, _, _ = self.objective(self.codec, batch.signal, self.codec.quantizer.levels[-1])
+        self._log_terms(stage, terms, len(batch.signal))
 
     def _log_terms(self, stage: str, terms: Terms, batch_size: int) -> None:
         values = {f"{stage}/{name}": term.value.detach() for name, term in terms.items()}
