@@ -10,6 +10,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from neuralcodecs.codec import Codec
 from neuralcodecs.errors import CodecError
+from neuralcodecs.evaluation.curves import draw_curves
 from neuralcodecs.evaluation.measure import Evaluation, evaluate, find_files
 from neuralcodecs.evaluation.results import append_csv, summary, table, write_json
 from neuralcodecs.training.average import WeightAverage
@@ -67,6 +68,7 @@ class EvaluateCheckpoints(L.Callback):
             write_json(evaluation, path.with_name("metrics.json"), **facts)
         append_csv(evaluation, paths[-1].with_name("metrics.csv"), **facts)
         self._log(trainer, evaluation)
+        self._draw(trainer)
         rank_zero_info(f"\n{', '.join(path.name for path in paths)}\n{table(evaluation)}")
 
     def _log(self, trainer: L.Trainer, evaluation: Evaluation) -> None:
@@ -74,6 +76,13 @@ class EvaluateCheckpoints(L.Callback):
             for setting in evaluation.settings:
                 figures = {f"eval/{name}/{setting.levels}_levels": v for name, v in summary(setting).items()}
                 logger.log_metrics(figures, trainer.global_step)
+
+    def _draw(self, trainer: L.Trainer) -> None:
+        """The run so far as a picture, beside TensorBoard's files."""
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.flush()
+                draw_curves(Path(logger.log_dir))
 
     def _show(self, trainer: L.Trainer, codec: Codec) -> None:
         """Examples as they sound or look, at the fewest and the most levels."""
