@@ -129,7 +129,7 @@ def _chunks(codec: Codec, shape: tuple[int, ...], values: list[np.ndarray]) -> I
     most = min(CHUNK_POSITIONS // rows, CHUNK_SYMBOLS // (rows * len(values[0])))
     if most < 1:
         raise CodecError(
-            f"a row of {rows} grid positions does not fit into a chunk of {CHUNK_POSITIONS}: cut the picture"
+            f"a row of {rows} positions x {len(values[0])} codebooks does not fit into a chunk: cut the signal"
         )
     if codec.medium.rate:
         most = min(most, max(1, CHUNK_SECONDS * codec.medium.rate // codec.encoder.strides[0]))

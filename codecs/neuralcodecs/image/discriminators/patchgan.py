@@ -14,14 +14,14 @@ from neuralcodecs.errors import CodecError
 WIDEST = 8
 """Largest multiple of ``filters`` that a layer has."""
 NormFactory = Callable[[int], nn.Module]
-DownFactory = Callable[[int, int], nn.Module]
+DownFactory = Callable[[int, int, bool], nn.Module]
 
 
 class StridedConv(nn.Conv2d):
     """4x4 of stride 2, as published."""
 
-    def __init__(self, inside: int, outside: int) -> None:
-        super().__init__(inside, outside, 4, 2, padding=1)
+    def __init__(self, inside: int, outside: int, bias: bool = True) -> None:
+        super().__init__(inside, outside, 4, 2, padding=1, bias=bias)
 
 
 class BlurredConv(nn.Module):
@@ -32,9 +32,9 @@ class BlurredConv(nn.Module):
 
     kernel: Tensor
 
-    def __init__(self, inside: int, outside: int) -> None:
+    def __init__(self, inside: int, outside: int, bias: bool = True) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(inside, outside, 4, padding=1)
+        self.conv = nn.Conv2d(inside, outside, 4, padding=1, bias=bias)
         row = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
         self.register_buffer("kernel", torch.outer(row, row).expand(outside, 1, 4, 4).clone(), persistent=False)
 
@@ -47,7 +47,7 @@ class BlurredConv(nn.Module):
 class PatchGAN(Discriminator):
     """Layers of 4x4 convolutions, each with a leaky ReLU of 0.2: stride 2 ``layers`` times, then 1, then logits.
 
-    Widths: ``filters`` times 1, 2, 4, 8, 8 ... All but the first and the last convolution are normalized. Weights are
+    Widths: ``filters`` times 1, 2, 4, 8, 8 ... All but the first and the last convolution are normalized and have no bias. Weights are
     drawn from N(0, 0.02), those of norms from N(1, 0.02). One verdict: logits ``(b, 1, m, n)``, each of a patch of
     70 x 70 pixels for 3 layers (StridedConv), and ``layers + 1`` feature maps.
 
@@ -62,7 +62,7 @@ class PatchGAN(Discriminator):
         filters: width of the first layer.
         layers: of stride 2, at least 1.
         norm: called with the channels; None for BatchNorm2d as published.
-        down: layer of stride 2, called with channels inside and outside; None for ``StridedConv``.
+        down: layer of stride 2, called with channels inside and outside, and whether it has a bias; None for ``StridedConv``.
     """
 
     def __init__(
@@ -79,10 +79,10 @@ class PatchGAN(Discriminator):
         norm, down = norm or nn.BatchNorm2d, down or StridedConv
         widths = [filters * min(2**n, WIDEST) for n in range(layers + 1)]
         self.smallest = 3 * 2**layers
-        stages = [nn.Sequential(down(channels, widths[0]), nn.LeakyReLU(0.2))]
+        stages = [nn.Sequential(down(channels, widths[0], True), nn.LeakyReLU(0.2))]
         for inside, outside in pairwise(widths[:-1]):
-            stages.append(nn.Sequential(down(inside, outside), norm(outside), nn.LeakyReLU(0.2)))
-        last = nn.Conv2d(widths[-2], widths[-1], 4, padding=1)
+            stages.append(nn.Sequential(down(inside, outside, False), norm(outside), nn.LeakyReLU(0.2)))
+        last = nn.Conv2d(widths[-2], widths[-1], 4, padding=1, bias=False)
         stages.append(nn.Sequential(last, norm(widths[-1]), nn.LeakyReLU(0.2)))
         self.stages = nn.ModuleList(stages)
         self.logits = nn.Conv2d(widths[-1], 1, 4, padding=1)
