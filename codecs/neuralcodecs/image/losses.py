@@ -1,5 +1,6 @@
 """Reconstruction losses of picture codecs, in fp32 under autocast: pixel distances and LPIPS."""
 
+import warnings
 from pathlib import Path
 from typing import Literal
 
@@ -88,7 +89,9 @@ def _network(path: Path, network: str) -> nn.Module:
     features = {name.removeprefix("features."): value for name, value in state.items() if name.startswith("features.")}
     if {n: v.shape for n, v in features.items()} != {n: v.shape for n, v in expected.items()}:
         raise CodecError(f"LPIPS: {path} holds no weights of {network}: {remedy}")
-    module = lpips.LPIPS(net=network, pnet_rand=True, verbose=False, eval_mode=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # lpips calls torchvision by names that it will drop
+        module = lpips.LPIPS(net=network, pnet_rand=True, verbose=False, eval_mode=True)
     # lpips cuts the features into slices and keeps their numbers: slice2.5.weight is features.5.weight
     module.net.load_state_dict({name: features[name.partition(".")[2]] for name in module.net.state_dict()})
     return module

@@ -53,7 +53,7 @@ class PictureMetric(Metric):
 
 
 class PSNR(PictureMetric):
-    """Peak signal-to-noise ratio in dB over all channels, limited to 100 dB: equal pictures have 100 and not infinity."""
+    """Peak signal-to-noise ratio in dB over all channels, limited to 100 dB: equal pictures have 100, not infinity."""
 
     names = ("psnr",)
     higher_is_better = True

@@ -47,9 +47,9 @@ class BlurredConv(nn.Module):
 class PatchGAN(Discriminator):
     """Layers of 4x4 convolutions, each with a leaky ReLU of 0.2: stride 2 ``layers`` times, then 1, then logits.
 
-    Widths: ``filters`` times 1, 2, 4, 8, 8 ... All but the first and the last convolution are normalized and have no bias. Weights are
-    drawn from N(0, 0.02), those of norms from N(1, 0.02). One verdict: logits ``(b, 1, m, n)``, each of a patch of
-    70 x 70 pixels for 3 layers (StridedConv), and ``layers + 1`` feature maps.
+    Widths: ``filters`` times 1, 2, 4, 8, 8 ... All but the first and the last convolution are normalized and have no
+    bias. Weights are drawn from N(0, 0.02), those of norms from N(1, 0.02). One verdict: logits ``(b, 1, m, n)``, each
+    of a patch of 70 x 70 pixels for 3 layers (StridedConv), and ``layers + 1`` feature maps.
 
     Batch norm: the adversary runs this once on [real; decoded], so its statistics are those of both together, where
     published trainers take those of each alone. Kept, since separate statistics hide from the discriminator whatever
@@ -62,7 +62,8 @@ class PatchGAN(Discriminator):
         filters: width of the first layer.
         layers: of stride 2, at least 1.
         norm: called with the channels; None for BatchNorm2d as published.
-        down: layer of stride 2, called with channels inside and outside, and whether it has a bias; None for ``StridedConv``.
+        down: layer of stride 2, called with channels inside and outside and whether it has a bias; None for
+            ``StridedConv``.
     """
 
     def __init__(
