@@ -1,0 +1,6 @@
+"""Image edges: files, datasets, losses, discriminators, metrics."""
+
+from neuralcodecs.image.losses import L1, LPIPS, MSE
+from neuralcodecs.image.medium import Image
+
+__all__ = ["L1", "LPIPS", "MSE", "Image"]
