@@ -99,8 +99,6 @@ def spectrogram(signal: Float[Tensor, " t"]) -> Float[Tensor, "height width"]:
 
     The scale is fixed, so that a reference and its decodings can be compared. Low frequencies are below.
     """
-    import matplotlib  # only pictures need it
-
     size = 1024
     hop = max(size // 4, -(-signal.shape[-1] // COLUMNS))
     window = torch.hann_window(size)
