@@ -109,5 +109,7 @@ def spectrogram(signal: Float[Tensor, " t"]) -> Float[Tensor, "height width"]:
 
 def _coloured(level: Float[Tensor, "height width"], colours: str) -> Float[Tensor, "3 height width"]:
     """Levels in [0, 1] as colours of a matplotlib map."""
+    import matplotlib  # only pictures need it
+
     picture = matplotlib.colormaps[colours](level.numpy())[..., :3]
     return torch.from_numpy(picture).float().permute(2, 0, 1).contiguous()
