@@ -6,7 +6,7 @@ from torch import Tensor
 
 from neuralcodecs.codec import Quantized, Quantizer, QuantizerFactory
 from neuralcodecs.errors import CodecError
-from neuralcodecs.quantizers.numerics import checked_levels
+from neuralcodecs.quantizers.numerics import checked_levels, idle
 
 
 class Split(Quantizer):
@@ -55,7 +55,7 @@ class Split(Quantizer):
         further = self._further(levels)
         semantic = self.semantic(latents)
         if not further:
-            return semantic
+            return semantic._replace(latents=semantic.latents + idle([self.acoustic])) if self.training else semantic
         acoustic = self.acoustic(latents, further)
         share = self.first / (self.first + further)
         losses = {name: share * loss for name, loss in semantic.losses.items()}
