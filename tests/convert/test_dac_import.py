@@ -148,7 +148,9 @@ def test_import_from_a_folder_saves_an_equal_codec(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_full_size() -> None:
     model = DacModel(DacConfig(sampling_rate=44100)).eval()
-    spread(model, model.encoder.conv2.weight, model.encoder.conv2.bias, speech(40960, 44100), model.decoder.conv2.weight)
+    spread(
+        model, model.encoder.conv2.weight, model.encoder.conv2.bias, speech(40960, 44100), model.decoder.conv2.weight
+    )
     codec = from_transformers(model)
     for levels in (1, 5, 9):
         assert_equal(codec, model, speech(40960, 44100), levels)

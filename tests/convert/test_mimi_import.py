@@ -1,7 +1,7 @@
 """Converted Mimi models give the published codes, all of them at every level, and the published waveform.
 
-Weights are random (nothing is downloaded). Layers of the transformers start with a weight of a half instead of 0.01, and
-see 12 frames of the 50 or more that a signal has, so that an error in them would be seen.
+Weights are random (nothing is downloaded). Layers of the transformers start with a weight of a half instead of 0.01,
+and see 12 frames of the 50 or more that a signal has, so that an error in them would be seen.
 """
 
 from pathlib import Path

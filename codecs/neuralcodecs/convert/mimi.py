@@ -1,6 +1,6 @@
 """Mimi's published models, from the transformers library (https://arxiv.org/abs/2410.00037, section 3.3).
 
-    SEANet encoder -> transformer -> downsampled x 2 -> split RVQ -> upsampled x 2 -> transformer -> SEANet decoder
+SEANet encoder -> transformer -> downsampled x 2 -> split RVQ -> upsampled x 2 -> transformer -> SEANet decoder
 """
 
 from collections.abc import Mapping

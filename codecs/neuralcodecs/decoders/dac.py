@@ -50,7 +50,9 @@ class DACDecoder(Decoder):
                 "give both the same ratios"
             )
         if width % 2 ** len(ratios):
-            raise CodecError(f"width {width} cannot be halved {len(ratios)} times: give a multiple of {2**len(ratios)}")
+            raise CodecError(
+                f"width {width} cannot be halved {len(ratios)} times: give a multiple of {2 ** len(ratios)}"
+            )
         self.hop = strides[0]
         layers: list[nn.Module] = [same(nn.Conv1d(dim, width, 7))]
         for ratio in ratios:

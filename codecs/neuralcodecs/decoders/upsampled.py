@@ -26,9 +26,7 @@ class UpsampledDecoder(Decoder):
 
     made_by_codec = {"decoder": ("dim", "channels", "strides")}
 
-    def __init__(
-        self, dim: int, channels: int, strides: Shape, decoder: DecoderFactory, stride: int = 2
-    ) -> None:
+    def __init__(self, dim: int, channels: int, strides: Shape, decoder: DecoderFactory, stride: int = 2) -> None:
         super().__init__()
         if stride < 1 or strides[0] % stride:
             raise CodecError(f"stride {stride} does not divide the encoder's, {strides[0]}: give both the same")

@@ -44,7 +44,9 @@ class Attention(nn.Module):
             queries = slice(start, start + self.context)
             keys = slice(max(0, start - self.context + 1), queries.stop)
             blocks.append(
-                self.attend(query[:, :, queries], key[:, :, keys], value[:, :, keys], positions[queries], positions[keys])
+                self.attend(
+                    query[:, :, queries], key[:, :, keys], value[:, :, keys], positions[queries], positions[keys]
+                )
             )
         return torch.cat(blocks, dim=1)
 
@@ -78,9 +80,7 @@ class TransformerLayer(nn.Module):
         self.attention = Attention(dim, heads, context)
         self.attention_norm = nn.LayerNorm(dim)
         self.attention_scale = nn.Parameter(torch.full((dim,), scale))
-        self.network = nn.Sequential(
-            nn.Linear(dim, hidden, bias=False), nn.GELU(), nn.Linear(hidden, dim, bias=False)
-        )
+        self.network = nn.Sequential(nn.Linear(dim, hidden, bias=False), nn.GELU(), nn.Linear(hidden, dim, bias=False))
         self.network_norm = nn.LayerNorm(dim)
         self.network_scale = nn.Parameter(torch.full((dim,), scale))
 

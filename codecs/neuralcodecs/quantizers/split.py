@@ -1,4 +1,4 @@
-"""Two quantizers side by side on the same latents: Mimi's split RVQ (https://arxiv.org/abs/2410.00037, section 3.3.3)."""
+"""Two quantizers side by side on the same latents: Mimi's split RVQ (https://arxiv.org/abs/2410.00037, 3.3.3)."""
 
 import torch
 from jaxtyping import Float, Int64
