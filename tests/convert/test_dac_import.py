@@ -88,7 +88,8 @@ def test_transformers_at_every_level_and_length(kind: str) -> None:
     assert codec.quantizer.levels == (1, 2, 3, 4, 5, 6)
     for levels in codec.quantizer.levels:
         assert_equal(codec, model, speech(16384, 16000), levels)
-    for length in (16383, 16001, 511, 1):
+    (hop,) = codec.encoder.strides
+    for length in (16383, 16001, 511, 1, 30 * hop, 30 * hop - 5):  # the last two reach the decoder's end
         assert_equal(codec, model, speech(length, 16000), 6)
 
 

@@ -10,7 +10,7 @@ TINY = 1e-9  # the published guard against a frequency of 0
 
 
 class Snake(nn.Module):
-    """``x + sin(alpha x)^2 / alpha`` on any number of axes, ``alpha`` being a learned frequency per channel, first 1."""
+    """``x + sin(alpha x)^2 / alpha`` on any number of axes, ``alpha`` being learned per channel and 1 at first."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

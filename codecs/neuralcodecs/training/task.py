@@ -93,7 +93,7 @@ class CodecTask(L.LightningModule):
         super().__init__()
         if objective.needs_adversary and adversary is None:
             raise CodecError(
-                "nothing judges the output: give the objective a waveform, spectrum or perceptual loss, or add an adversary"
+                "nothing judges the output: give the objective a loss (waveform, spectrum, perceptual), or an adversary"
             )
         self.codec = codec
         self.objective = objective
