@@ -26,7 +26,7 @@ SMALL = [
     "--data.init_args.loading.workers=0",
     "--data.init_args.segment_seconds=0.5",
 ]
-WIDTHS = {"filters": 8, "width": 64, "dim": 64, "hidden": 64, "channels": 16}
+WIDTHS = {"filters": 8, "width": 64, "dim": 64, "hidden": 64, "channels": 16, "code_dim": 32}
 """Arguments that only make a network wider, and what they are cut to: 3 steps of a full DAC take minutes on a CPU."""
 
 

@@ -52,12 +52,6 @@ def test_convolutions_pad_as_published(kernel: int, stride: int, dilation: int, 
     torch.testing.assert_close(layer(x), published(x))
 
 
-def test_initial_weights() -> None:
-    conv = same(nn.Conv1d(64, 64, 7)).conv
-    assert conv.weight.std().item() == pytest.approx(0.02, rel=0.05)
-    assert conv.weight.abs().max() <= 2 + 1e-5 and not conv.bias.any()
-
-
 def test_every_parameter_learns() -> None:
     unit = SnakeUnit(4, 3)
     unit(torch.randn(2, 4, 30)).square().mean().backward()

@@ -32,6 +32,9 @@ class Projected(Quantizer):
         self.inward = nn.Linear(dim, code_dim, bias)
         self.quantizer = quantizer(code_dim)
         self.outward = nn.Linear(code_dim, dim, bias)
+        if bias:  # as published: the direction of a fresh encoder's quiet latents is then their own
+            nn.init.zeros_(self.inward.bias)
+            nn.init.zeros_(self.outward.bias)
         self.codebook_sizes = self.quantizer.codebook_sizes
         self.levels = self.quantizer.levels
 
