@@ -60,16 +60,7 @@ def from_transformers(model: nn.Module) -> Codec:
     config: Any = model.config
     source: Any = model
     _check(config)
-    network = {
-        "filters": config.num_filters,
-        "ratios": tuple(config.upsampling_ratios),
-        "norm": "none",
-        "pad_mode": config.pad_mode,
-        "lstm_layers": 0,
-        "dilations": tuple(config.dilation_growth_rate**i for i in range(config.num_residual_layers)),
-        "true_skip": not config.use_conv_shortcut,
-        "last_kernel": config.last_kernel_size,
-    }
+    network = _seanet(config)
     context = {
         "depth": config.num_hidden_layers,
         "heads": config.num_attention_heads,
@@ -92,6 +83,19 @@ def from_transformers(model: nn.Module) -> Codec:
     for ours, theirs in zip((quantizer.semantic, quantizer.acoustic), halves, strict=True):
         _fill(ours, theirs)
     return codec.eval()
+
+
+def _seanet(config: Any) -> dict[str, Any]:
+    return {
+        "filters": config.num_filters,
+        "ratios": tuple(config.upsampling_ratios),
+        "norm": "none",
+        "pad_mode": config.pad_mode,
+        "lstm_layers": 0,
+        "dilations": tuple(config.dilation_growth_rate**i for i in range(config.num_residual_layers)),
+        "true_skip": not config.use_conv_shortcut,
+        "last_kernel": config.last_kernel_size,
+    }
 
 
 def _check(config: Any) -> None:
