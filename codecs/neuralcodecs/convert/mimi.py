@@ -17,6 +17,7 @@ from neuralcodecs.convert.weights import load_network, require
 from neuralcodecs.decoders import ContextualDecoder, SEANetDecoder, UpsampledDecoder
 from neuralcodecs.encoders import ContextualEncoder, DownsampledEncoder, SEANetEncoder
 from neuralcodecs.errors import CodecError
+from neuralcodecs.quantizers.bypassed import Bypassed
 from neuralcodecs.quantizers.projected import Projected
 from neuralcodecs.quantizers.residual import ResidualVQ
 from neuralcodecs.quantizers.split import Split
@@ -72,15 +73,16 @@ def from_transformers(model: nn.Module) -> Codec:
     decoder = partial(ContextualDecoder, decoder=partial(SEANetDecoder, **network), **context)
     halves = source.quantizer.semantic_residual_vector_quantizer, source.quantizer.acoustic_residual_vector_quantizer
     semantic, acoustic = (_quantizer(half) for half in halves)
+    split = partial(Split, semantic=semantic, acoustic=acoustic, levels=(min(LEVELS, config.num_quantizers),))
     codec = Codec(
         Audio(config.sampling_rate, config.audio_channels),
         DownsampledEncoder(ContextualEncoder(encoder, **context), config.latent_stride),
-        partial(Split, semantic=semantic, acoustic=acoustic, levels=(min(LEVELS, config.num_quantizers),)),
+        partial(Bypassed, quantizer=split),  # in training only: what the published model was trained with
         partial(UpsampledDecoder, decoder=decoder, stride=config.latent_stride),
     )
     load_network(codec, _rename(model.state_dict()))
-    quantizer: Any = codec.quantizer
-    for ours, theirs in zip((quantizer.semantic, quantizer.acoustic), halves, strict=True):
+    inner: Any = codec.quantizer.quantizer
+    for ours, theirs in zip((inner.semantic, inner.acoustic), halves, strict=True):
         _fill(ours, theirs)
     return codec.eval()
 
