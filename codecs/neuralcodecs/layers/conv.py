@@ -17,6 +17,8 @@ from neuralcodecs.errors import CodecError
 PadMode = Literal["constant", "reflect", "replicate"]
 Norm = Literal["weight_norm", "time_group_norm", "none"]
 ConvNd = nn.Conv1d | nn.Conv2d | nn.Conv3d
+CONVS: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+"""By number of axes."""
 ConvTransposeNd = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
 
 

@@ -1,0 +1,42 @@
+"""Pre-norm transformer of the ViT (https://arxiv.org/abs/2010.11929)."""
+
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from neuralcodecs.errors import CodecError
+from neuralcodecs.layers.initial import unit_variance
+
+
+class TransformerBlock(nn.Module):
+    """Layer norm, self-attention, add; layer norm, MLP of four times the width with GELU, add.
+
+    The last layer of both branches starts at ``1 / sqrt(2 * depth)`` of unit variance, so that all of them together
+    add one unit.
+    """
+
+    def __init__(self, width: int, heads: int, depth: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.project_in = unit_variance(nn.Linear(width, 3 * width))
+        self.project_out = unit_variance(nn.Linear(width, width), (2 * depth) ** -0.5)
+        widen, narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.mlp = nn.Sequential(unit_variance(widen), nn.GELU(), unit_variance(narrow, (2 * depth) ** -0.5))
+
+    def forward(self, x: Float[Tensor, "b n c"]) -> Float[Tensor, "b n c"]:
+        query, key, value = rearrange(
+            self.project_in(self.norm1(x)), "b n (three h c) -> three b h n c", three=3, h=self.heads
+        )
+        mixed = F.scaled_dot_product_attention(query, key, value)
+        x = x + self.project_out(rearrange(mixed, "b h n c -> b n (h c)"))
+        return x + self.mlp(self.norm2(x))
+
+
+def transformer(width: int, depth: int, heads: int) -> nn.Sequential:
+    """``depth`` blocks between two layer norms."""
+    if width % heads:
+        raise CodecError(f"width {width} is no multiple of heads {heads}: change one")
+    blocks = [TransformerBlock(width, heads, depth) for _ in range(depth)]
+    return nn.Sequential(nn.LayerNorm(width), *blocks, nn.LayerNorm(width))
