@@ -41,9 +41,12 @@ def load(source: str | Path, trust: bool = False) -> Codec:
     Raises CodecError naming the source when it is missing, damaged, does not fit its config, or names foreign classes.
     """
     path = locate(source)
-    config = _checkpoint(path)["codec"] if path.is_file() else _read_config(path / CONFIG)
+    if path.is_file():
+        checkpoint = _checkpoint(path)
+        config, state = checkpoint["codec"], _state_of(checkpoint)
+    else:
+        config, state = _read_config(path / CONFIG), load_state(path)
     codec = build(config, str(source), trust)
-    state = load_state(path)
     _check_state(codec.state_dict(), state, str(source))
     codec.load_state_dict(state)
     return codec.eval()
@@ -82,7 +85,10 @@ def load_state(path: Path) -> dict[str, Tensor]:
             raise CodecError(
                 f"{path / WEIGHTS} cannot be read ({error}): export or download the model again"
             ) from error
-    checkpoint = _checkpoint(path)
+    return _state_of(_checkpoint(path))
+
+
+def _state_of(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
     prefix = "codec."
     state = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
     for callback in checkpoint.get("callbacks", {}).values():

@@ -10,13 +10,20 @@ import torchaudio
 from conftest import SAMPLES
 from torch import Tensor
 
-from neuralcodecs.audio.losses import EncodecMel, MultiScaleMel, MultiScaleSTFT, WaveformL1
+from neuralcodecs.audio.losses import EncodecMel, MultiScaleMel, MultiScaleSTFT, NoiseToSignal, WaveformL1
 from neuralcodecs.audio.spectral import STFT, MelScale, pad_reflect
 from neuralcodecs.criteria import Loss
 from neuralcodecs.errors import CodecError
 
 RATE = 24_000
-LOSSES = [WaveformL1(), EncodecMel(RATE), EncodecMel(RATE, log_l2=True), MultiScaleMel(RATE), MultiScaleSTFT()]
+LOSSES = [
+    WaveformL1(),
+    NoiseToSignal(),
+    EncodecMel(RATE),
+    EncodecMel(RATE, log_l2=True),
+    MultiScaleMel(RATE),
+    MultiScaleSTFT(),
+]
 WINDOWS = (32, 64, 128, 256, 512, 1024, 2048)
 each_loss = pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
 
@@ -166,3 +173,11 @@ def test_mel_bands_need_not_fill_the_spectrum() -> None:
 def test_unequal_scales_are_refused() -> None:
     with pytest.raises(CodecError, match="same number"):
         MultiScaleMel(RATE, windows=(32, 64), n_mels=(5,))
+
+
+def test_noise_to_signal_is_the_inverse_snr_at_any_loudness(speech: Tensor) -> None:
+    noise = torch.randn_like(speech)
+    noise *= (speech.square().mean() / noise.square().mean()).sqrt() * 10 ** (-15 / 20)  # 15 dB below
+    for gain in (1.0, 0.3):
+        cost = NoiseToSignal(floor=0.0)(gain * (speech + noise), gain * speech)
+        torch.testing.assert_close(cost, torch.tensor(10**-1.5), rtol=1e-3, atol=0)

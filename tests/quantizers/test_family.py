@@ -11,6 +11,7 @@ from torch import Tensor
 
 from neuralcodecs.codec import Quantizer, QuantizerFactory
 from neuralcodecs.errors import CodecError
+from neuralcodecs.quantizers import Bypassed
 from neuralcodecs.quantizers.binary import BSQ, GroupedLFQ
 from neuralcodecs.quantizers.categorical import Categorical
 from neuralcodecs.quantizers.fsq import FSQ, SymmetricFSQ
@@ -36,6 +37,7 @@ FAMILY: dict[str, Callable[[], Quantizer]] = {
     "vq_cosine": lambda: CosineVQ(DIM, 16),
     "vq_spherical": lambda: SphericalVQ(DIM, 16),
     "vq_factorised": lambda: Projected(DIM, lambda d: CosineVQ(d, 16), code_dim=2),
+    "vq_bypassed": lambda: Bypassed(DIM, lambda d: VQ(d, 16), share=0.0),
     "rvq": lambda: ResidualVQ(DIM, codebooks=3, codebook_size=16),
     "ibq": lambda: IBQ(DIM, 16),
     "categorical": lambda: Categorical(DIM, codebooks=2),

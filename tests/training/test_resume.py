@@ -32,15 +32,17 @@ class Recorder(L.Callback):
         time.sleep(0.02)  # so that kills fall inside the run
 
 
-def run(folder: Path, workers: int) -> None:
+def run(folder: Path, workers: int, own_group: bool) -> None:
+    if own_group:
+        os.setpgid(0, 0)
     torch.set_num_threads(1)  # the parent's thread pool does not survive the fork
     found = newest(folder)
     trainer = tiny_trainer(folder, Recorder(folder / "losses.txt"), SaveOnExit(), max_steps=STEPS)
     trainer.fit(tiny_task(), tiny_data(workers), ckpt_path=str(found) if found else None)
 
 
-def start(folder: Path, workers: int) -> multiprocessing.Process:
-    process = multiprocessing.get_context("fork").Process(target=run, args=(folder, workers))
+def start(folder: Path, workers: int, own_group: bool = False) -> multiprocessing.Process:
+    process = multiprocessing.get_context("fork").Process(target=run, args=(folder, workers, own_group))
     process.start()
     return process
 
@@ -95,11 +97,12 @@ def test_killed_five_times_it_ends_like_the_uninterrupted_run(tmp_path: Path, wo
     assert float(a["state_dict"]["combination.norms"].abs().sum()) > 0
 
 
-def test_sigterm_saves_at_the_next_batch_and_exits_with_143(tmp_path: Path) -> None:
-    process = start(tmp_path, 0)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_sigterm_to_the_whole_job_saves_at_the_next_batch_and_exits_with_143(tmp_path: Path, workers: int) -> None:
+    process = start(tmp_path, workers, own_group=True)
     while not (tmp_path / "losses.txt").exists():
         time.sleep(0.01)
-    process.terminate()
+    os.killpg(process.pid, signal.SIGTERM)  # type: ignore[arg-type]  # workers get it too, as from a scheduler
     process.join()
     assert process.exitcode == 143
     steps = len(losses(tmp_path))

@@ -1,7 +1,7 @@
 """Audio edges: files, datasets, losses, discriminators, metrics."""
 
 from neuralcodecs.audio.augment import GainAndMix
-from neuralcodecs.audio.losses import EncodecMel, MultiScaleMel, MultiScaleSTFT, WaveformL1
+from neuralcodecs.audio.losses import EncodecMel, MultiScaleMel, MultiScaleSTFT, NoiseToSignal, WaveformL1
 from neuralcodecs.audio.medium import Audio
 from neuralcodecs.audio.segments import OverlapAdd, RootMeanSquare
 
@@ -11,6 +11,7 @@ __all__ = [
     "GainAndMix",
     "MultiScaleMel",
     "MultiScaleSTFT",
+    "NoiseToSignal",
     "OverlapAdd",
     "RootMeanSquare",
     "WaveformL1",

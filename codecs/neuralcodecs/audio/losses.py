@@ -23,6 +23,23 @@ class WaveformL1(Loss):
         return F.l1_loss(output.float(), target.float())
 
 
+class NoiseToSignal(Loss):
+    """Energy of the error over energy of the target, per channel of each item, averaged: the inverse of the SNR.
+
+    Quiet items count as much as loud ones, so the waveform is learned beside a logarithmic spectral loss, whose
+    gradient does not shrink with the signal as that of ``WaveformL1`` does. ``floor``: added to the target's mean
+    square, so that silence is not divided by; 1e-4 is that of a signal at -40 dB.
+    """
+
+    def __init__(self, floor: float = 1e-4) -> None:
+        super().__init__()
+        self.floor = floor
+
+    def forward(self, output: Float[Tensor, "b c t"], target: Float[Tensor, "b c t"]) -> Float[Tensor, ""]:
+        error = (output.float() - target.float()).square().mean(-1)
+        return (error / (target.float().square().mean(-1) + self.floor)).mean()
+
+
 class EncodecMel(Loss):
     """EnCodec's multi-scale mel loss: L1 + ``alpha`` * L2 between mel spectrograms, averaged over scales.
 

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import matplotlib
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -82,6 +81,8 @@ def spectrogram(signal: Float[Tensor, " t"]) -> Float[Tensor, "rgb height width"
 
     The scale is fixed, so that pictures of a reference and of its decodings can be compared. Low frequencies are below.
     """
+    import matplotlib  # only pictures need it
+
     size = 1024
     hop = max(size // 4, -(-signal.shape[-1] // COLUMNS))
     window = torch.hann_window(size)

@@ -9,7 +9,10 @@ from torch import Tensor, nn
 from neuralcodecs.codec import Decoder
 from neuralcodecs.codes import Shape
 from neuralcodecs.errors import CodecError
-from neuralcodecs.layers import Conv, Norm, PadMode, ResidualLSTM, ResidualUnit, TransposedConv
+from neuralcodecs.layers import Conv, Norm, PadMode, ResidualLSTM, ResidualUnit, TransposedConv, keep_variance
+
+OUTPUT_GAIN = 0.1
+"""Of the last convolution: fresh decoders are no louder than speech, and need not unlearn noise first."""
 
 
 class SEANetDecoder(Decoder):
@@ -52,15 +55,15 @@ class SEANetDecoder(Decoder):
             )
         conv = partial(Conv, causal=causal, pad_mode=pad_mode, norm=norm)
         width = filters * 2 ** len(ratios)
-        layers: list[nn.Module] = [conv(nn.Conv1d(dim, width, 7))]
+        layers: list[nn.Module] = [conv(keep_variance(nn.Conv1d(dim, width, 7)))]
         if lstm_layers:
             layers.append(ResidualLSTM(width, lstm_layers))
         for ratio in ratios:
-            upsample = nn.ConvTranspose1d(width, width // 2, 2 * ratio, ratio)
+            upsample = keep_variance(nn.ConvTranspose1d(width, width // 2, 2 * ratio, ratio))
             layers += [nn.ELU(), TransposedConv(upsample, causal=causal, norm=norm)]
             width //= 2
             layers += [ResidualUnit(width, conv, dilation, true_skip) for dilation in dilations]
-        layers += [nn.ELU(), conv(nn.Conv1d(width, channels, last_kernel))]
+        layers += [nn.ELU(), conv(keep_variance(nn.Conv1d(width, channels, last_kernel), OUTPUT_GAIN))]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, latents: Float[Tensor, "b d n"]) -> Float[Tensor, "b c t"]:

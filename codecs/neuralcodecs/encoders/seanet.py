@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from neuralcodecs.codec import Encoder
 from neuralcodecs.codes import Shape
 from neuralcodecs.errors import CodecError
-from neuralcodecs.layers import Conv, Norm, PadMode, ResidualLSTM, ResidualUnit
+from neuralcodecs.layers import Conv, Norm, PadMode, ResidualLSTM, ResidualUnit, keep_variance
 
 
 class SEANetEncoder(Encoder):
@@ -18,7 +18,8 @@ class SEANetEncoder(Encoder):
         Conv 7 -> per ratio [ResidualUnit per dilation, ELU, Conv 2r / r, twice the channels] -> LSTM -> ELU -> Conv
 
     Defaults: EnCodec 24 kHz. EnCodec 48 kHz: ``channels=2, causal=False, norm="time_group_norm"``.
-    AudioCraft: ``true_skip=True, pad_mode="constant"``. Initialisation is torch's own, as in the published code.
+    AudioCraft: ``true_skip=True, pad_mode="constant"``. Fresh weights keep the variance of the signal
+    (``layers.initialisation``), where the published code leaves torch's own.
 
     Args:
         channels: of the waveform.
@@ -54,14 +55,14 @@ class SEANetEncoder(Encoder):
         self.channels, self.dim, self.strides = channels, dim, (math.prod(ratios),)
         conv = partial(Conv, causal=causal, pad_mode=pad_mode, norm=norm)
         width = filters
-        layers: list[nn.Module] = [conv(nn.Conv1d(channels, width, 7))]
+        layers: list[nn.Module] = [conv(keep_variance(nn.Conv1d(channels, width, 7)))]
         for ratio in reversed(ratios):
             layers += [ResidualUnit(width, conv, dilation, true_skip) for dilation in dilations]
-            layers += [nn.ELU(), conv(nn.Conv1d(width, 2 * width, 2 * ratio, ratio))]
+            layers += [nn.ELU(), conv(keep_variance(nn.Conv1d(width, 2 * width, 2 * ratio, ratio)))]
             width *= 2
         if lstm_layers:
             layers.append(ResidualLSTM(width, lstm_layers))
-        layers += [nn.ELU(), conv(nn.Conv1d(width, dim, last_kernel))]
+        layers += [nn.ELU(), conv(keep_variance(nn.Conv1d(width, dim, last_kernel)))]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, signal: Float[Tensor, "b c t"]) -> Float[Tensor, "b d n"]:

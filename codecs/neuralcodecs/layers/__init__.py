@@ -1,10 +1,16 @@
 """Building blocks: tensor in, tensor out."""
 
-from neuralcodecs.layers.conv import CONVS, Conv, Norm, PadMode, TransposedConv, pad
-from neuralcodecs.layers.initial import BRANCH_GAIN, RELU_GAIN, SWISH_GAIN, unit_variance
+from neuralcodecs.layers.conv import CONVS, Conv, Norm, PadMode, TransposedConv, pad, pad_to
+from neuralcodecs.layers.initialisation import RELU_GAIN, SWISH_GAIN, identity, keep_variance, linear
 from neuralcodecs.layers.lstm import ResidualLSTM
-from neuralcodecs.layers.residual import ResidualUnit
-from neuralcodecs.layers.resnet import NormLayer, NormResidualBlock, PlainNorm, SpatialAttention, group_norm
+from neuralcodecs.layers.residual import BRANCH_GAIN, ResidualUnit
+from neuralcodecs.layers.resnet import (
+    NormLayer,
+    PlainNorm,
+    group_norm,
+    residual_middle,
+    residual_stage,
+)
 from neuralcodecs.layers.shuffle import DepthToSpace, SpaceToDepth
 from neuralcodecs.layers.transformer import transformer
 
@@ -17,16 +23,19 @@ __all__ = [
     "DepthToSpace",
     "Norm",
     "NormLayer",
-    "NormResidualBlock",
     "PadMode",
     "PlainNorm",
     "ResidualLSTM",
     "ResidualUnit",
     "SpaceToDepth",
-    "SpatialAttention",
     "TransposedConv",
     "group_norm",
+    "identity",
+    "keep_variance",
+    "linear",
     "pad",
+    "pad_to",
+    "residual_middle",
+    "residual_stage",
     "transformer",
-    "unit_variance",
 ]

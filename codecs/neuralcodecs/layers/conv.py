@@ -149,6 +149,11 @@ def pad(
     return padded[(slice(None), slice(None), *kept)]
 
 
+def pad_to(signal: Float[Tensor, "b c *space"], shape: tuple[int, ...]) -> Float[Tensor, "b c *padded"]:
+    """Repeat the last values of each axis up to ``shape``."""
+    return pad(signal, [(0, want - n) for n, want in zip(signal.shape[2:], shape, strict=True)], "replicate")
+
+
 def _last_axis_first(amounts: list[tuple[int, int]]) -> list[int]:
     return [side for sides in reversed(amounts) for side in sides]
 

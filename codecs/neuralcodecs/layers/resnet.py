@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from neuralcodecs.layers.conv import CONVS
-from neuralcodecs.layers.initial import BRANCH_GAIN, SWISH_GAIN, unit_variance
+from neuralcodecs.layers.initialisation import SWISH_GAIN, keep_variance
+from neuralcodecs.layers.residual import BRANCH_GAIN
 
 NormLayer = Callable[[int], nn.Module]
 """Channels to a module ``norm(features, latents)``."""
@@ -44,9 +45,9 @@ class NormResidualBlock(nn.Module):
         super().__init__()
         conv = CONVS[axes]
         self.norm1, self.norm2 = norm(channels), norm(out)
-        self.conv1 = unit_variance(conv(channels, out, 3, padding=1, bias=False), SWISH_GAIN)
-        self.conv2 = unit_variance(conv(out, out, 3, padding=1, bias=False), SWISH_GAIN * BRANCH_GAIN)
-        self.shortcut = nn.Identity() if channels == out else unit_variance(conv(channels, out, 1, bias=False))
+        self.conv1 = keep_variance(conv(channels, out, 3, padding=1, bias=False), SWISH_GAIN)
+        self.conv2 = keep_variance(conv(out, out, 3, padding=1, bias=False), SWISH_GAIN * BRANCH_GAIN)
+        self.shortcut = nn.Identity() if channels == out else keep_variance(conv(channels, out, 1, bias=False))
 
     def forward(
         self, x: Float[Tensor, "b c *space"], latents: Float[Tensor, "b d *grid"] | None = None
@@ -61,8 +62,8 @@ class SpatialAttention(nn.Module):
     def __init__(self, channels: int, axes: int, norm: NormLayer = PlainNorm) -> None:
         super().__init__()
         self.norm = norm(channels)
-        self.project_in = unit_variance(CONVS[axes](channels, 3 * channels, 1))
-        self.project_out = unit_variance(CONVS[axes](channels, channels, 1), BRANCH_GAIN)
+        self.project_in = keep_variance(CONVS[axes](channels, 3 * channels, 1))
+        self.project_out = keep_variance(CONVS[axes](channels, channels, 1), BRANCH_GAIN)
 
     def forward(
         self, x: Float[Tensor, "b c *space"], latents: Float[Tensor, "b d *grid"] | None = None
@@ -71,3 +72,23 @@ class SpatialAttention(nn.Module):
         query, key, value = rearrange(flat, "b (three c) n -> three b 1 n c", three=3)
         mixed = F.scaled_dot_product_attention(query, key, value)
         return x + self.project_out(rearrange(mixed, "b 1 n c -> b c n").reshape(x.shape))
+
+
+def residual_stage(
+    channels: int, out: int, blocks: int, axes: int, attention: bool = False, norm: NormLayer = PlainNorm
+) -> list[nn.Module]:
+    """Residual blocks of one resolution, each followed by an attention if asked for."""
+    layers: list[nn.Module] = []
+    for block in range(blocks):
+        layers.append(NormResidualBlock(channels if block == 0 else out, out, axes, norm))
+        if attention:
+            layers.append(SpatialAttention(out, axes, norm))
+    return layers
+
+
+def residual_middle(
+    channels: int, blocks: int, axes: int, attention: bool = False, norm: NormLayer = PlainNorm
+) -> list[nn.Module]:
+    """Residual blocks of the lowest resolution; an attention follows the first if asked for."""
+    first = residual_stage(channels, channels, min(blocks, 1), axes, attention, norm)
+    return first + residual_stage(channels, channels, blocks - 1, axes, False, norm)

@@ -6,7 +6,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from neuralcodecs.errors import CodecError
-from neuralcodecs.layers.initial import unit_variance
+from neuralcodecs.layers.initialisation import linear
+
+GELU_GAIN = 1.534
+"""1 / sqrt(E[gelu(x) ** 2]) for normal x."""
 
 
 class TransformerBlock(nn.Module):
@@ -20,10 +23,11 @@ class TransformerBlock(nn.Module):
         super().__init__()
         self.heads = heads
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.project_in = unit_variance(nn.Linear(width, 3 * width))
-        self.project_out = unit_variance(nn.Linear(width, width), (2 * depth) ** -0.5)
-        widen, narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-        self.mlp = nn.Sequential(unit_variance(widen), nn.GELU(), unit_variance(narrow, (2 * depth) ** -0.5))
+        self.project_in = linear(width, 3 * width)
+        self.project_out = linear(width, width, (2 * depth) ** -0.5)
+        self.mlp = nn.Sequential(
+            linear(width, 4 * width), nn.GELU(), linear(4 * width, width, GELU_GAIN * (2 * depth) ** -0.5)
+        )
 
     def forward(self, x: Float[Tensor, "b n c"]) -> Float[Tensor, "b n c"]:
         query, key, value = rearrange(

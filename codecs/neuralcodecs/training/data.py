@@ -1,5 +1,6 @@
 """What audio and image data share: sources, workers, bad files, validation, resume."""
 
+import signal
 import time
 import warnings
 from abc import ABC, abstractmethod
@@ -61,6 +62,7 @@ class TrainLoader:
                 num_workers=loading.workers,
                 pin_memory=torch.cuda.is_available(),
                 prefetch_factor=4 if loading.workers else None,
+                worker_init_fn=_leave_signals_to_the_trainer,
             )
         )
         while True:
@@ -159,6 +161,7 @@ class SignalDataModule(L.LightningDataModule, ABC):
             collate_fn=_Collate(size * ranks),
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.loading.workers > 0,
+            worker_init_fn=_leave_signals_to_the_trainer,
         )
 
     def test_dataloader(self) -> DataLoader[tuple[int, Tensor]]:
@@ -192,6 +195,13 @@ class SignalDataModule(L.LightningDataModule, ABC):
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
 
 
+def _leave_signals_to_the_trainer(worker: int) -> None:
+    """Schedulers and ``timeout`` signal every process of a job: a worker that died of it would take the run down before
+    it has saved. Workers end when the training process does."""
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+
+
 class _Numbered(Dataset[tuple[int, Tensor]]):
     def __init__(self, signals: Dataset[Tensor]) -> None:
         self.signals = signals
@@ -213,7 +223,7 @@ class _Collate:
         shapes = tuple(tuple(signal.shape[1:]) for signal in signals)
         largest = (max(axis) for axis in zip(*shapes, strict=True))
         padded = signals[0].new_zeros((len(signals), len(signals[0]), *largest))
-        for row, signal, shape in zip(padded, signals, shapes, strict=True):
-            row[(slice(None), *(slice(n) for n in shape))] = signal
+        for row, item, shape in zip(padded, signals, shapes, strict=True):
+            row[(slice(None), *(slice(n) for n in shape))] = item
         index = items[0][0] // self.per_step
         return Batch(padded, index, derive(index), shapes)
