@@ -20,19 +20,7 @@ from neuralcodecs.codes import Codes, Shape, Stream, equal_shapes
 from neuralcodecs.configured import Configured
 from neuralcodecs.errors import CodecError
 from neuralcodecs.medium import Medium
-from neuralcodecs.pieces import (
-    SCALE_ALPHABET,
-    Box,
-    Scaler,
-    Segmenter,
-    code_to_scale,
-    crop,
-    extent,
-    fit,
-    per_item,
-    scale_to_code,
-    stack_padded,
-)
+from neuralcodecs.pieces import Box, Scaler, Segmenter, crop, extent, fit, joined, scale_of, scale_stream, stack_padded
 
 
 class Encoder(Configured, nn.Module, ABC):
@@ -133,9 +121,7 @@ class Codec(Configured, nn.Module):
     ) -> None:
         super().__init__()
         if encoder.channels != medium.channels:
-            raise CodecError(
-                f"encoder takes {encoder.channels} channels, medium has {medium.channels}: make them equal"
-            )
+            raise CodecError(f"encoder takes {encoder.channels} channels, medium has {medium.channels}: make equal")
         self.medium = medium
         self.encoder = encoder
         self.quantizer = quantizer(encoder.dim)
@@ -193,14 +179,11 @@ class Codec(Configured, nn.Module):
         return levels
 
     def grid(self, shape: Shape) -> Shape:
-        """Shape of the main stream's grid for a signal of ``shape``: the grids of its pieces, end to end on the last axis.
+        """Shape of the main stream's grid for a signal of ``shape``: the grids of its pieces, joined on the last axis.
 
         Raises CodecError when they differ in another axis.
         """
-        grids = [self.encoder.frames(extent(box)) for box in self.pieces(shape)]
-        if len({tuple(grid[:-1]) for grid in grids}) > 1:
-            raise CodecError(f"pieces of a signal of shape {shape} have grids {grids}, which do not join: cut otherwise")
-        return (*grids[0][:-1], sum(grid[-1] for grid in grids))
+        return joined([self.encoder.frames(extent(box)) for box in self.pieces(shape)])
 
     @property
     def device(self) -> torch.device:
@@ -230,7 +213,7 @@ class Codec(Configured, nn.Module):
 
     def _scale(self, signal: Tensor) -> Tensor:
         scale = signal.new_ones(len(signal)) if self.scaler is None else self.scaler(signal)
-        return per_item(scale, signal.ndim)
+        return scale.view(-1, *(1,) * (signal.ndim - 1))
 
     def _encode_equal(self, signal: Tensor, levels: int) -> Codes:
         shape = tuple(signal.shape[2:])
@@ -247,8 +230,7 @@ class Codec(Configured, nn.Module):
         batch = len(signal)
         streams = [Stream("codes", values, self.quantizer.codebook_sizes[:levels], (tuple(values.shape[2:]),) * batch)]
         if self.scaler is not None:
-            patterns = scale_to_code(torch.stack(scales, dim=-1))
-            streams.append(Stream("scale", patterns[:, None], (SCALE_ALPHABET,), ((len(scales),),) * batch))
+            streams.append(scale_stream(scales))
         return Codes(tuple(streams), (shape,) * batch)
 
     def _decode_equal(self, codes: Codes, shape: Shape) -> Tensor:
@@ -261,7 +243,6 @@ class Codec(Configured, nn.Module):
             piece = self.decoder(self.quantizer.decode(values[..., position : position + frames]))
             position += frames
             if self.scaler is not None:
-                scale = code_to_scale(codes["scale"][:, 0, index]).to(piece)
-                piece = piece * per_item(scale, piece.ndim)
+                piece = piece * scale_of(codes["scale"], index, piece)
             pieces.append(piece)
         return fit(pieces[0] if self.segmenter is None else self.segmenter.join(pieces, boxes), shape)

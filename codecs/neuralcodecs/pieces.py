@@ -2,13 +2,15 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from types import EllipsisType
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from neuralcodecs.codes import Shape
+from neuralcodecs.codes import Shape, Stream
 from neuralcodecs.configured import Configured
+from neuralcodecs.errors import CodecError
 
 Box = tuple[tuple[int, int], ...]
 """Start and stop along each axis of a signal, after batch and channels."""
@@ -42,7 +44,8 @@ def extent(box: Box) -> Shape:
 
 def crop(signal: Tensor, box: Box) -> Tensor:
     """The part of ``(..., *space)`` in a box."""
-    return signal[(..., *(slice(start, stop) for start, stop in box))]
+    region: tuple[EllipsisType | slice, ...] = (..., *(slice(start, stop) for start, stop in box))
+    return signal[region]
 
 
 def fit(signal: Tensor, shape: Sequence[int]) -> Tensor:
@@ -50,14 +53,26 @@ def fit(signal: Tensor, shape: Sequence[int]) -> Tensor:
     return crop(signal, tuple((0, n) for n in shape))
 
 
-def scale_to_code(scale: Float[Tensor, "*any"]) -> Int64[Tensor, "*any"]:
-    """Bit patterns of scales, 0 to 2^32 - 1."""
-    return scale.float().view(torch.int32).long() & (SCALE_ALPHABET - 1)
+def scale_stream(scales: list[Float[Tensor, " b"]]) -> Stream:
+    """The side stream of the scales of each piece: bit patterns of float32, 0 to 2^32 - 1."""
+    patterns = torch.stack(scales, dim=-1).float().view(torch.int32).long() & (SCALE_ALPHABET - 1)
+    return Stream("scale", patterns[:, None], (SCALE_ALPHABET,), ((len(scales),),) * len(patterns))
 
 
-def code_to_scale(code: Int64[Tensor, "*any"]) -> Float[Tensor, "*any"]:
-    """The scales of bit patterns, exactly."""
-    return (code - (code >> 31 << 32)).int().view(torch.float32)
+def scale_of(
+    codes: Int64[Tensor, "b 1 pieces"], index: int, piece: Float[Tensor, "b c *_"]
+) -> Float[Tensor, "b *ones"]:
+    """The scales of one piece, exactly, to multiply it by."""
+    pattern = codes[:, 0, index]
+    scale = (pattern - (pattern >> 31 << 32)).int().view(torch.float32)
+    return scale.to(piece).view(-1, *(1,) * (piece.ndim - 1))
+
+
+def joined(grids: Sequence[Shape]) -> Shape:
+    """Grid of pieces end to end on the last axis; raises CodecError when they differ in another one."""
+    if len({tuple(grid[:-1]) for grid in grids}) > 1:
+        raise CodecError(f"pieces have grids {sorted(set(grids))}, which do not join: give another segmenter or none")
+    return (*grids[0][:-1], sum(grid[-1] for grid in grids))
 
 
 def stack_padded(signals: Sequence[Float[Tensor, "c *_"]]) -> Float[Tensor, "b c *space"]:
@@ -67,8 +82,3 @@ def stack_padded(signals: Sequence[Float[Tensor, "c *_"]]) -> Float[Tensor, "b c
     for row, signal in zip(batch, signals, strict=True):
         fit(row, signal.shape[1:]).copy_(signal)
     return batch
-
-
-def per_item(scale: Float[Tensor, " b"], axes: int) -> Float[Tensor, "b *ones"]:
-    """One value per item, so shaped that it broadcasts over a tensor of ``axes`` axes."""
-    return scale.view(-1, *(1,) * (axes - 1))

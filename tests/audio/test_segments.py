@@ -40,7 +40,9 @@ def test_cross_fade_equals_published() -> None:
 
 def test_cross_fade_is_linear() -> None:
     """From one piece to the next over the overlap, whatever the pieces hold."""
-    joined = OverlapAdd(100, 0.2).join([torch.zeros(1, 1, 100), torch.ones(1, 1, 100)], [((0, 100),), ((80, 180),)])[0, 0]
+    joined = OverlapAdd(100, 0.2).join([torch.zeros(1, 1, 100), torch.ones(1, 1, 100)], [((0, 100),), ((80, 180),)])[
+        0, 0
+    ]
     assert not joined[:80].any() and (joined[100:] == 1).all()
     torch.testing.assert_close(joined[80:100], torch.arange(1, 21) / 21)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from neuralcodecs.codes import Shape
 from neuralcodecs.errors import CodecError
-from neuralcodecs.pieces import Box, Segmenter, extent, fit
+from neuralcodecs.pieces import Box, Segmenter, crop, extent, fit
 
 
 class Tiles(Segmenter):
@@ -41,5 +41,5 @@ class Tiles(Segmenter):
         whole = [max(stop for _, stop in axis) for axis in zip(*boxes, strict=True)]
         output = pieces[0].new_empty((*pieces[0].shape[:2], *whole))
         for piece, box in zip(pieces, boxes, strict=True):
-            output[(..., *(slice(start, stop) for start, stop in box))] = fit(piece, extent(box))
+            crop(output, box).copy_(fit(piece, extent(box)))
         return output

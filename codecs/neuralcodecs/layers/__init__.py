@@ -12,11 +12,12 @@ from neuralcodecs.layers.resnet import (
     residual_stage,
 )
 from neuralcodecs.layers.shuffle import DepthToSpace, SpaceToDepth
-from neuralcodecs.layers.transformer import transformer
+from neuralcodecs.layers.transformer import EMBEDDING_STD, patch_grid, transformer
 
 __all__ = [
     "BRANCH_GAIN",
     "CONVS",
+    "EMBEDDING_STD",
     "RELU_GAIN",
     "SWISH_GAIN",
     "Conv",
@@ -35,6 +36,7 @@ __all__ = [
     "linear",
     "pad",
     "pad_to",
+    "patch_grid",
     "residual_middle",
     "residual_stage",
     "transformer",

@@ -6,8 +6,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from neuralcodecs.errors import CodecError
+from neuralcodecs.layers.conv import CONVS
 from neuralcodecs.layers.initialisation import linear
 
+EMBEDDING_STD = 0.5
+"""Of fresh positions and learned tokens, beside patches of unit variance."""
 GELU_GAIN = 1.534
 """1 / sqrt(E[gelu(x) ** 2]) for normal x."""
 
@@ -44,3 +47,10 @@ def transformer(width: int, depth: int, heads: int) -> nn.Sequential:
         raise CodecError(f"width {width} is no multiple of heads {heads}: change one")
     blocks = [TransformerBlock(width, heads, depth) for _ in range(depth)]
     return nn.Sequential(nn.LayerNorm(width), *blocks, nn.LayerNorm(width))
+
+
+def patch_grid(size: tuple[int, ...], patch: int) -> tuple[int, ...]:
+    """Patches along each axis; raises CodecError when they do not fill the size."""
+    if len(size) not in CONVS or patch < 1 or any(n < patch or n % patch for n in size):
+        raise CodecError(f"size {tuple(size)} is no multiple of patch {patch} on 1 to 3 axes: change one")
+    return tuple(n // patch for n in size)
