@@ -8,7 +8,6 @@ Everything else (training, files, evaluation, language models) is written agains
 
 import math
 from abc import ABC, abstractmethod
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,10 +16,11 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from neuralcodecs.codes import Codes, Shape, Stream
+from neuralcodecs.codes import Codes, Shape, Stream, equal_shapes
 from neuralcodecs.configured import Configured
 from neuralcodecs.errors import CodecError
 from neuralcodecs.medium import Medium
+from neuralcodecs.pieces import Box, Scaler, Segmenter, crop, extent, fit, joined, scale_of, scale_stream, stack_padded
 
 
 class Encoder(Configured, nn.Module, ABC):
@@ -92,28 +92,8 @@ class Decoder(Configured, nn.Module, ABC):
     def forward(self, latents: Float[Tensor, "b d *grid"]) -> Float[Tensor, "b c *space"]: ...
 
 
-class Segmenter(Configured, ABC):
-    """Cuts a signal into the pieces that the encoder sees one by one, and joins the decoded pieces."""
-
-    @abstractmethod
-    def split(self, shape: Shape) -> list[tuple[int, int]]:
-        """Start and stop of each piece along the last axis of a signal of ``shape``."""
-
-    @abstractmethod
-    def join(self, pieces: list[Float[Tensor, "b c *space"]]) -> Float[Tensor, "b c *space"]: ...
-
-
-class Scaler(Configured, ABC):
-    """Measures the loudness by which a piece is divided before the encoder and multiplied after the decoder."""
-
-    @abstractmethod
-    def __call__(self, signal: Float[Tensor, "b c *space"]) -> Float[Tensor, " b"]: ...
-
-
 QuantizerFactory = Callable[[int], Quantizer]
 DecoderFactory = Callable[[int, int, tuple[int, ...]], Decoder]
-
-SCALE_ALPHABET = 2**32  # a scale travels as the bit pattern of its float32
 
 
 class Codec(Configured, nn.Module):
@@ -141,9 +121,7 @@ class Codec(Configured, nn.Module):
     ) -> None:
         super().__init__()
         if encoder.channels != medium.channels:
-            raise CodecError(
-                f"encoder takes {encoder.channels} channels, medium has {medium.channels}: make them equal"
-            )
+            raise CodecError(f"encoder takes {encoder.channels} channels, medium has {medium.channels}: make equal")
         self.medium = medium
         self.encoder = encoder
         self.quantizer = quantizer(encoder.dim)
@@ -157,7 +135,7 @@ class Codec(Configured, nn.Module):
         """The training path: reconstruct one piece, as long as the signal, and say how it was quantized."""
         scale = self._scale(signal)
         quantized = self.quantizer(self.encoder(signal / scale), levels)
-        return self._fit(self.decoder(quantized.latents), signal.shape[2:]) * scale, quantized
+        return fit(self.decoder(quantized.latents), signal.shape[2:]) * scale, quantized
 
     @torch.no_grad()
     def encode(
@@ -168,43 +146,28 @@ class Codec(Configured, nn.Module):
         Items of one shape are coded together and never see another item's padding, so the codes of a batch are the
         codes of its items one by one.
         """
-        true_shapes = [tuple(s) for s in shapes] if shapes is not None else [tuple(signal.shape[2:])] * len(signal)
+        shapes = [tuple(signal.shape[2:])] * len(signal) if shapes is None else shapes
         levels = self.check_levels(levels)
-        groups: dict[Shape, list[int]] = defaultdict(list)
-        for index, shape in enumerate(true_shapes):
-            groups[shape].append(index)
-        items: list[Codes | None] = [None] * len(true_shapes)
-        for shape, members in groups.items():
-            batch = self._encode_equal(self._fit(signal[members], shape), levels)
-            for index, item in zip(members, batch.items(), strict=True):
-                items[index] = item
-        return Codes.batch([item for item in items if item is not None])
+        items: dict[int, Codes] = {}
+        for shape, members in equal_shapes(shapes).items():
+            batch = self._encode_equal(fit(signal[members], shape), levels)
+            items |= zip(members, batch.items(), strict=True)
+        return Codes.batch([items[i] for i in range(len(items))])
 
     @torch.no_grad()
     def decode(self, codes: Codes) -> Float[Tensor, "b c *space"]:
         """Signals of codes, each exactly as long as the one that went in, padded with zeros to the longest."""
-        groups: dict[Shape, list[int]] = defaultdict(list)
-        for index, shape in enumerate(codes.shapes):
-            groups[shape].append(index)
-        largest = tuple(max(axis) for axis in zip(*codes.shapes, strict=True))
-        output: Tensor | None = None
-        for shape, members in groups.items():
-            signal = self._decode_equal(Codes.batch([codes.item(i) for i in members]), shape)
-            if output is None:
-                output = signal.new_zeros((len(codes.shapes), self.encoder.channels, *largest))
-            for index, item in zip(members, signal, strict=True):
-                self._fit(output[index], shape).copy_(item)
-        if output is None:
+        if not codes.shapes:
             raise CodecError("no items to decode: the batch is empty")
-        return output
+        signals: dict[int, Tensor] = {}
+        for shape, members in equal_shapes(codes.shapes).items():
+            batch = self._decode_equal(Codes.batch([codes.item(i) for i in members]), shape)
+            signals |= zip(members, batch, strict=True)
+        return stack_padded([signals[i] for i in range(len(signals))])
 
     def bits(self, codes: Codes) -> Float[Tensor, " b"]:
         """Nominal bits of each item: the sum of log2(alphabet size) over all codes of all streams (float64)."""
-        per_item = [
-            sum(math.prod(stream.grids[i]) * math.log2(size) for stream in codes for size in stream.alphabet)
-            for i in range(len(codes.shapes))
-        ]
-        return torch.tensor(per_item, dtype=torch.float64)
+        return codes.nominal_bits()
 
     def check_levels(self, levels: int | None) -> int:
         """The number of levels to use; raises CodecError when the quantizer has fewer."""
@@ -216,22 +179,20 @@ class Codec(Configured, nn.Module):
         return levels
 
     def grid(self, shape: Shape) -> Shape:
-        """Shape of the main stream's grid for a signal of ``shape``: the frames of all its pieces, end to end."""
-        *rest, _ = self.encoder.frames(shape)
-        return (*rest, sum(self.grid_of_piece(shape, start, stop) for start, stop in self.pieces(shape)))
+        """Shape of the main stream's grid for a signal of ``shape``: the grids of its pieces, joined on the last axis.
+
+        Raises CodecError when they differ in another axis.
+        """
+        return joined([self.encoder.frames(extent(box)) for box in self.pieces(shape)])
 
     @property
     def device(self) -> torch.device:
         """Where its weights are; signals and codes must be there too."""
         return next(self.parameters()).device
 
-    def pieces(self, shape: Shape) -> list[tuple[int, int]]:
-        """Start and stop, along the last axis, of the pieces that a signal of ``shape`` is coded in."""
-        return [(0, shape[-1])] if self.segmenter is None else self.segmenter.split(shape)
-
-    def grid_of_piece(self, shape: Shape, start: int, stop: int) -> int:
-        """Frames of one piece along the grid's last axis."""
-        return self.encoder.frames((*shape[:-1], stop - start))[-1]
+    def pieces(self, shape: Shape) -> list[Box]:
+        """The boxes that a signal of ``shape`` is coded in, in the order of their codes."""
+        return [tuple((0, n) for n in shape)] if self.segmenter is None else self.segmenter.split(shape)
 
     def config(self) -> dict[str, Any]:
         """Class paths and arguments from which an equal codec (but for its weights) can be built: plain YAML data."""
@@ -251,22 +212,17 @@ class Codec(Configured, nn.Module):
         return load(source, trust=trust)
 
     def _scale(self, signal: Tensor) -> Tensor:
-        if self.scaler is None:
-            return signal.new_ones((len(signal), *(1,) * (signal.ndim - 1)))
-        return self.scaler(signal).view(-1, *(1,) * (signal.ndim - 1))
-
-    @staticmethod
-    def _fit(signal: Tensor, shape: Sequence[int]) -> Tensor:
-        region: tuple[Any, ...] = (..., *(slice(n) for n in shape))
-        return signal[region]
+        scale = signal.new_ones(len(signal)) if self.scaler is None else self.scaler(signal)
+        return scale.view(-1, *(1,) * (signal.ndim - 1))
 
     def _encode_equal(self, signal: Tensor, levels: int) -> Codes:
         shape = tuple(signal.shape[2:])
         if math.prod(shape) == 0:
             raise CodecError(f"a signal of shape {shape} is empty: nothing to encode")
         codes, scales = [], []
-        for start, stop in self.pieces(shape):
-            piece = signal[..., start:stop]
+        self.grid(shape)  # refuses pieces whose codes could not be joined, before any of them is encoded
+        for box in self.pieces(shape):
+            piece = crop(signal, box)
             scale = self._scale(piece)
             codes.append(self.quantizer.encode(self.encoder(piece / scale), levels))
             scales.append(scale.flatten())
@@ -274,22 +230,19 @@ class Codec(Configured, nn.Module):
         batch = len(signal)
         streams = [Stream("codes", values, self.quantizer.codebook_sizes[:levels], (tuple(values.shape[2:]),) * batch)]
         if self.scaler is not None:
-            pattern = torch.stack(scales, dim=-1).float().view(torch.int32).long() & (SCALE_ALPHABET - 1)
-            streams.append(Stream("scale", pattern[:, None], (SCALE_ALPHABET,), ((len(scales),),) * batch))
+            streams.append(scale_stream(scales))
         return Codes(tuple(streams), (shape,) * batch)
 
     def _decode_equal(self, codes: Codes, shape: Shape) -> Tensor:
         values = codes["codes"]
         if tuple(values.shape[2:]) != self.grid(shape):
             raise CodecError(f"codes of grid {tuple(values.shape[2:])} do not fit a signal of shape {shape}")
-        pieces, position = [], 0
-        for index, (start, stop) in enumerate(self.pieces(shape)):
-            frames = self.grid_of_piece(shape, start, stop)
+        boxes, pieces, position = self.pieces(shape), [], 0
+        for index, box in enumerate(boxes):
+            frames = self.encoder.frames(extent(box))[-1]
             piece = self.decoder(self.quantizer.decode(values[..., position : position + frames]))
             position += frames
             if self.scaler is not None:
-                pattern = codes["scale"][:, 0, index]
-                scale = (pattern - (pattern >> 31 << 32)).int().view(torch.float32).to(piece)
-                piece = piece * scale.view(-1, *(1,) * (piece.ndim - 1))
+                piece = piece * scale_of(codes["scale"], index, piece)
             pieces.append(piece)
-        return self._fit(pieces[0] if self.segmenter is None else self.segmenter.join(pieces), shape)
+        return fit(pieces[0] if self.segmenter is None else self.segmenter.join(pieces, boxes), shape)

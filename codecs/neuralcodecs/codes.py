@@ -1,8 +1,12 @@
 """Codes: the named integer streams that a codec's output consists of, batched, with what decoding needs."""
 
+import math
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import torch
+from jaxtyping import Float
 from torch import Tensor
 
 Shape = tuple[int, ...]
@@ -56,6 +60,14 @@ class Codes:
     def items(self) -> list["Codes"]:
         return [self.item(i) for i in range(len(self.shapes))]
 
+    def nominal_bits(self) -> Float[Tensor, " b"]:
+        """Of each item: the sum of log2(alphabet size) over all codes of all streams (float64)."""
+        per_item = [
+            sum(math.prod(stream.grids[i]) * math.log2(size) for stream in self for size in stream.alphabet)
+            for i in range(len(self.shapes))
+        ]
+        return torch.tensor(per_item, dtype=torch.float64)
+
     @staticmethod
     def batch(items: Sequence["Codes"]) -> "Codes":
         """Join codes with the same streams, padding every grid with zeros to the longest."""
@@ -71,3 +83,11 @@ class Codes:
                 row = rows.stop
             streams.append(replace(parts[0], values=values, grids=grids))
         return Codes(tuple(streams), tuple(shape for item in items for shape in item.shapes))
+
+
+def equal_shapes(shapes: Sequence[Sequence[int]]) -> dict[Shape, list[int]]:
+    """The numbers of the items of each shape."""
+    groups: dict[Shape, list[int]] = defaultdict(list)
+    for index, shape in enumerate(shapes):
+        groups[tuple(shape)].append(index)
+    return groups

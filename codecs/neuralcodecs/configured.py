@@ -36,7 +36,7 @@ class Configured:
         for name, value in self.__dict__["_arguments"].items():
             if name in leave_out:
                 continue
-            if name in self.made_by_codec:
+            if name in self.made_by_codec and value is not None:
                 arguments[name] = getattr(self, name).describe(self.made_by_codec[name])
             else:
                 arguments[name] = _plain(value)

@@ -16,6 +16,7 @@ from neuralcodecs.codec import Codec
 from neuralcodecs.codes import Codes, Stream
 from neuralcodecs.errors import CodecError
 from neuralcodecs.medium import SignalInfo
+from neuralcodecs.pieces import extent
 from neuralcodecs.pretrained import fingerprint
 
 SUFFIX = ".ncs"
@@ -97,8 +98,10 @@ def read_codes(source: Path, codec: Codec, identity: bytes | None = None) -> tup
 
 def nominal_rates(codec: Codec) -> list[float]:
     """Nominal bitrate in the medium's unit at 1, 2 ... levels, side streams not counted."""
-    bits = np.cumsum([math.log2(size) for size in codec.quantizer.codebook_sizes])
-    return [codec.medium.bitrate(float(b), codec.encoder.strides) for b in bits]
+    strides = codec.encoder.strides
+    positions = math.prod(codec.encoder.frames(strides))  # one for a convolutional encoder, K for a tile of K tokens
+    bits = positions * np.cumsum([math.log2(size) for size in codec.quantizer.codebook_sizes])
+    return [codec.medium.bitrate(float(b), strides) for b in bits]
 
 
 def levels_for(codec: Codec, bitrate: float) -> int:
@@ -132,7 +135,9 @@ def _chunks(codec: Codec, shape: tuple[int, ...], values: list[np.ndarray]) -> I
             f"a row of {rows} positions x {len(values[0])} codebooks does not fit into a chunk: cut the signal"
         )
     if codec.medium.rate:
-        most = min(most, max(1, CHUNK_SECONDS * codec.medium.rate // codec.encoder.strides[0]))
+        strides = codec.encoder.strides
+        positions = codec.encoder.frames(strides)[0]
+        most = min(most, max(1, CHUNK_SECONDS * codec.medium.rate * positions // strides[0]))
     ends = _piece_ends(codec, shape)
     cuts = [0]
     while cuts[-1] < totals[0]:
@@ -147,8 +152,11 @@ def _chunks(codec: Codec, shape: tuple[int, ...], values: list[np.ndarray]) -> I
 
 
 def _piece_ends(codec: Codec, shape: tuple[int, ...]) -> list[int]:
-    """Where each piece ends on the main stream's first axis; the grid of a codec without pieces may be cut anywhere."""
-    if codec.segmenter is None:
+    """Where each piece ends on the main stream's first axis; others may be cut anywhere.
+
+    Others: the grids of codecs without pieces, and those of several axes, whose pieces are joined along the last one.
+    """
+    if codec.segmenter is None or len(codec.encoder.frames(codec.encoder.strides)) > 1:
         return []
-    frames = [codec.grid_of_piece(shape, start, stop) for start, stop in codec.pieces(shape)]
+    frames = [codec.encoder.frames(extent(box))[0] for box in codec.pieces(shape)]
     return [int(end) for end in np.cumsum(frames)]

@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neuralcodecs.codec import Scaler, Segmenter
 from neuralcodecs.codes import Shape
 from neuralcodecs.errors import CodecError
+from neuralcodecs.pieces import Box, Scaler, Segmenter
 
 
 class OverlapAdd(Segmenter):
@@ -31,17 +31,17 @@ class OverlapAdd(Segmenter):
         self.segment = segment
         self.stride = max(1, int((1 - overlap) * segment))
 
-    def split(self, shape: Shape) -> list[tuple[int, int]]:
-        length = shape[-1]
-        return [(start, min(start + self.segment, length)) for start in range(0, length, self.stride)]
+    def split(self, shape: Shape) -> list[Box]:
+        (length,) = shape
+        return [((start, min(start + self.segment, length)),) for start in range(0, length, self.stride)]
 
-    def join(self, pieces: list[Float[Tensor, "b c _"]]) -> Float[Tensor, "b c t"]:
+    def join(self, pieces: list[Float[Tensor, "b c _"]], boxes: list[Box]) -> Float[Tensor, "b c t"]:
         # a decoder may return up to a stride more than a segment: that is padding, and the next chunk has the signal
         pieces = [piece[..., : self.segment] for piece in pieces]
         first = pieces[0]
         ramp = torch.linspace(0, 1, first.shape[-1] + 2, dtype=first.dtype, device=first.device)[1:-1]
         weight = 0.5 - (ramp - 0.5).abs()
-        places = [slice(i * self.stride, i * self.stride + p.shape[-1]) for i, p in enumerate(pieces)]
+        places = [slice(start, start + p.shape[-1]) for p, ((start, _),) in zip(pieces, boxes, strict=True)]
         output = first.new_zeros(*first.shape[:-1], max(place.stop for place in places))
         total = first.new_zeros(output.shape[-1])
         for piece, place in zip(pieces, places, strict=True):

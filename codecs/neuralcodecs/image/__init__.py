@@ -2,5 +2,6 @@
 
 from neuralcodecs.image.losses import L1, LPIPS, MSE
 from neuralcodecs.image.medium import Image
+from neuralcodecs.image.tiles import Tiles
 
-__all__ = ["L1", "LPIPS", "MSE", "Image"]
+__all__ = ["L1", "LPIPS", "MSE", "Image", "Tiles"]

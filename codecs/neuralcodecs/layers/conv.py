@@ -17,6 +17,8 @@ from neuralcodecs.errors import CodecError
 PadMode = Literal["constant", "reflect", "replicate"]
 Norm = Literal["weight_norm", "time_group_norm", "none"]
 ConvNd = nn.Conv1d | nn.Conv2d | nn.Conv3d
+CONVS: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+"""By number of axes."""
 ConvTransposeNd = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
 
 
@@ -145,6 +147,11 @@ def pad(
     padded = F.pad(longer, _last_axis_first(amounts), mode)
     kept = (slice(0, n - m) for n, m in zip(padded.shape[2:], missing, strict=True))
     return padded[(slice(None), slice(None), *kept)]
+
+
+def pad_to(signal: Float[Tensor, "b c *space"], shape: tuple[int, ...]) -> Float[Tensor, "b c *padded"]:
+    """Repeat the last values of each axis up to ``shape``."""
+    return pad(signal, [(0, want - n) for n, want in zip(signal.shape[2:], shape, strict=True)], "replicate")
 
 
 def _last_axis_first(amounts: list[tuple[int, int]]) -> list[int]:

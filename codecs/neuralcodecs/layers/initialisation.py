@@ -14,6 +14,10 @@ from torch import nn
 
 from neuralcodecs.layers.conv import ConvNd, ConvTransposeNd
 
+SWISH_GAIN = 1.677
+"""Of what follows a swish: 1 / sqrt(E[swish(x) ** 2]) for normal x."""
+RELU_GAIN = math.sqrt(2)
+
 ConvT = TypeVar("ConvT", bound=ConvNd | ConvTransposeNd)
 
 
@@ -40,3 +44,12 @@ def identity(conv: ConvT) -> ConvT:
     if conv.bias is not None:
         conv.bias.zero_()
     return conv
+
+
+@torch.no_grad()
+def linear(inputs: int, outputs: int, gain: float = 1.0) -> nn.Linear:
+    """A fresh linear layer whose output's standard deviation is ``gain`` times the input's; its bias is zero."""
+    layer = nn.Linear(inputs, outputs)
+    layer.weight.normal_(std=gain / math.sqrt(inputs))
+    layer.bias.zero_()
+    return layer

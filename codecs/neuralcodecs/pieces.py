@@ -1,0 +1,84 @@
+"""What stands between long or loud signals and an encoder: boxes that cut a signal, and scales that travel as codes."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from types import EllipsisType
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from neuralcodecs.codes import Shape, Stream
+from neuralcodecs.configured import Configured
+from neuralcodecs.errors import CodecError
+
+Box = tuple[tuple[int, int], ...]
+"""Start and stop along each axis of a signal, after batch and channels."""
+
+SCALE_ALPHABET = 2**32  # a scale travels as the bit pattern of its float32
+
+
+class Segmenter(Configured, ABC):
+    """Cuts a signal into the boxes that the encoder sees one by one, and joins the decoded pieces."""
+
+    @abstractmethod
+    def split(self, shape: Shape) -> list[Box]:
+        """The boxes, in the order of their codes, that cover a signal of ``shape``."""
+
+    @abstractmethod
+    def join(self, pieces: list[Float[Tensor, "b c *_"]], boxes: list[Box]) -> Float[Tensor, "b c *space"]:
+        """The signal of decoded pieces; each may be larger than its box, by what the encoder padded."""
+
+
+class Scaler(Configured, ABC):
+    """Measures the loudness by which a piece is divided before the encoder and multiplied after the decoder."""
+
+    @abstractmethod
+    def __call__(self, signal: Float[Tensor, "b c *space"]) -> Float[Tensor, " b"]: ...
+
+
+def extent(box: Box) -> Shape:
+    """Shape of a box."""
+    return tuple(stop - start for start, stop in box)
+
+
+def crop(signal: Tensor, box: Box) -> Tensor:
+    """The part of ``(..., *space)`` in a box."""
+    region: tuple[EllipsisType | slice, ...] = (..., *(slice(start, stop) for start, stop in box))
+    return signal[region]
+
+
+def fit(signal: Tensor, shape: Sequence[int]) -> Tensor:
+    """The first positions of ``(..., *space)`` along each axis."""
+    return crop(signal, tuple((0, n) for n in shape))
+
+
+def scale_stream(scales: list[Float[Tensor, " b"]]) -> Stream:
+    """The side stream of the scales of each piece: bit patterns of float32, 0 to 2^32 - 1."""
+    patterns = torch.stack(scales, dim=-1).float().view(torch.int32).long() & (SCALE_ALPHABET - 1)
+    return Stream("scale", patterns[:, None], (SCALE_ALPHABET,), ((len(scales),),) * len(patterns))
+
+
+def scale_of(
+    codes: Int64[Tensor, "b 1 pieces"], index: int, piece: Float[Tensor, "b c *_"]
+) -> Float[Tensor, "b *ones"]:
+    """The scales of one piece, exactly, to multiply it by."""
+    pattern = codes[:, 0, index]
+    scale = (pattern - (pattern >> 31 << 32)).int().view(torch.float32)
+    return scale.to(piece).view(-1, *(1,) * (piece.ndim - 1))
+
+
+def joined(grids: Sequence[Shape]) -> Shape:
+    """Grid of pieces end to end on the last axis; raises CodecError when they differ in another one."""
+    if len({tuple(grid[:-1]) for grid in grids}) > 1:
+        raise CodecError(f"pieces have grids {sorted(set(grids))}, which do not join: give another segmenter or none")
+    return (*grids[0][:-1], sum(grid[-1] for grid in grids))
+
+
+def stack_padded(signals: Sequence[Float[Tensor, "c *_"]]) -> Float[Tensor, "b c *space"]:
+    """A batch of signals of different shapes, padded with zeros to the largest."""
+    largest = [max(axis) for axis in zip(*(signal.shape[1:] for signal in signals), strict=True)]
+    batch = signals[0].new_zeros((len(signals), len(signals[0]), *largest))
+    for row, signal in zip(batch, signals, strict=True):
+        fit(row, signal.shape[1:]).copy_(signal)
+    return batch
