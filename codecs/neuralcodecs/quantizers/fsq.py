@@ -5,7 +5,10 @@ the arithmetic), so these classes only bring it behind the contract.
 """
 
 import math
+from collections.abc import Callable
+from functools import partial
 
+import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 from vector_quantize_pytorch import FSQ as ScalarQuantizer
@@ -35,7 +38,7 @@ class FSQ(Quantizer):
         self.dim = dim
         self.codebook_sizes = (math.prod(channel_sizes),)
         self.levels = (1,)
-        self.rounding = ScalarQuantizer(list(channel_sizes), channel_first=True)
+        self.rounding = _made_with_memory(partial(ScalarQuantizer, list(channel_sizes), channel_first=True))
 
     def forward(self, latents: Float[Tensor, "b d *grid"], levels: int | None = None) -> Quantized:
         return _forward(self.rounding, latents, levels, self.codebook_sizes)
@@ -66,8 +69,9 @@ class SymmetricFSQ(Quantizer):
         self.dim = dim
         self.codebook_sizes = (math.prod(channel_sizes),)
         self.levels = (1,)
-        self.rounding = ScalarQuantizer(
-            list(channel_sizes), channel_first=True, preserve_symmetry=True, bound_hard_clamp=True
+        symmetric = {"preserve_symmetry": True, "bound_hard_clamp": True}
+        self.rounding = _made_with_memory(
+            partial(ScalarQuantizer, list(channel_sizes), channel_first=True, **symmetric)
         )
 
     def forward(self, latents: Float[Tensor, "b d *grid"], levels: int | None = None) -> Quantized:
@@ -78,6 +82,13 @@ class SymmetricFSQ(Quantizer):
 
     def decode(self, codes: Int64[Tensor, "b q *grid"]) -> Float[Tensor, "b d *grid"]:
         return self.rounding.indices_to_codes(codes[:, 0])
+
+
+def _made_with_memory(make: Callable[[], ScalarQuantizer]) -> ScalarQuantizer:
+    """The library reads its sizes back from tensors, which those of a codec built on the meta device do not have."""
+    wanted = torch.get_default_device()
+    with torch.device("cpu"):
+        return make().to(wanted)
 
 
 def _check_sizes(dim: int, channel_sizes: tuple[int, ...], least: int) -> None:
