@@ -2,7 +2,6 @@
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +9,18 @@ import pytest
 import torch
 import yaml
 from conftest import ROOT, SAMPLES
+from jsonargparse import ArgumentError, ArgumentParser
 
 from neuralcodecs.cli import main
 from neuralcodecs.codec import Codec
-from neuralcodecs.errors import CodecError
 from neuralcodecs.medium import Medium, SignalInfo
 from neuralcodecs.pretrained import build
+from neuralcodecs.training import Reconstruct
 from neuralcodecs.training.run import main as train
 
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+OFFERED = re.compile(r"^ +# perceptual:\n(?: +#   .*\n)+", re.MULTILINE)
+"""A loss that a config has as a comment, since it needs a file that the user must fetch."""
 SMALL = [
     "--trainer.max_steps=3",
     "--trainer.accelerator=cpu",
@@ -121,3 +123,13 @@ def test_config_trains_and_its_checkpoint_works(config: Path, tmp_path: Path) ->
     assert main(["decode", str(coded), "-o", str(decoded), "-m", str(run)]) == 0
     medium = codec_of(narrow(load(config))).medium
     assert medium.read(decoded)[1] == info
+
+
+@pytest.mark.parametrize("config", [c for c in CONFIGS if OFFERED.search(c.read_text())], ids=lambda path: path.stem)
+def test_a_loss_in_a_comment_asks_for_its_file_when_it_is_made_to_count(config: Path) -> None:
+    text = OFFERED.sub(lambda found: re.sub(r"(?m)^( +)# ", r"\1", found[0]), config.read_text())
+    objective = yaml.safe_load(text)["model"]["init_args"]["objective"]["init_args"]
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(Reconstruct, "objective")
+    with pytest.raises(ArgumentError, match=r"no file PATH/vgg16-397923af\.pth: download"):
+        parser.instantiate_classes(parser.parse_object({"objective": objective}))

@@ -5,8 +5,6 @@ the arithmetic), so these classes only bring it behind the contract.
 """
 
 import math
-from collections.abc import Callable
-from functools import partial
 
 import torch
 from jaxtyping import Float, Int64
@@ -38,7 +36,7 @@ class FSQ(Quantizer):
         self.dim = dim
         self.codebook_sizes = (math.prod(channel_sizes),)
         self.levels = (1,)
-        self.rounding = _made_with_memory(partial(ScalarQuantizer, list(channel_sizes), channel_first=True))
+        self.rounding = _rounding(channel_sizes, symmetric=False)
 
     def forward(self, latents: Float[Tensor, "b d *grid"], levels: int | None = None) -> Quantized:
         return _forward(self.rounding, latents, levels, self.codebook_sizes)
@@ -69,10 +67,7 @@ class SymmetricFSQ(Quantizer):
         self.dim = dim
         self.codebook_sizes = (math.prod(channel_sizes),)
         self.levels = (1,)
-        symmetric = {"preserve_symmetry": True, "bound_hard_clamp": True}
-        self.rounding = _made_with_memory(
-            partial(ScalarQuantizer, list(channel_sizes), channel_first=True, **symmetric)
-        )
+        self.rounding = _rounding(channel_sizes, symmetric=True)
 
     def forward(self, latents: Float[Tensor, "b d *grid"], levels: int | None = None) -> Quantized:
         return _forward(self.rounding, latents, levels, self.codebook_sizes)
@@ -84,11 +79,13 @@ class SymmetricFSQ(Quantizer):
         return self.rounding.indices_to_codes(codes[:, 0])
 
 
-def _made_with_memory(make: Callable[[], ScalarQuantizer]) -> ScalarQuantizer:
-    """The library reads its sizes back from tensors, which those of a codec built on the meta device do not have."""
+def _rounding(channel_sizes: tuple[int, ...], symmetric: bool) -> ScalarQuantizer:
     wanted = torch.get_default_device()
-    with torch.device("cpu"):
-        return make().to(wanted)
+    with torch.device("cpu"):  # the library reads its sizes back from tensors: those on the meta device hold none
+        made = ScalarQuantizer(
+            list(channel_sizes), channel_first=True, preserve_symmetry=symmetric, bound_hard_clamp=symmetric
+        )
+    return made.to(wanted)
 
 
 def _check_sizes(dim: int, channel_sizes: tuple[int, ...], least: int) -> None:
