@@ -23,7 +23,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_saved_and_loaded_it_is_the_same(folder: Path) -> None:
     codec, loaded = make_codec(segmented=True), Codec.from_pretrained(folder)
-    assert sorted(p.name for p in folder.iterdir()) == ["config.yaml", "model.safetensors"]
+    assert sorted(p.name for p in folder.iterdir()) == ["README.md", "config.yaml", "model.safetensors"]
     assert fingerprint(loaded) == fingerprint(codec) and not loaded.training
     signal = 0.1 * torch.randn(1, 1, 9000)
     assert torch.equal(loaded.decode(loaded.encode(signal)), codec.decode(codec.encode(signal)))

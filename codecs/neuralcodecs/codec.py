@@ -238,17 +238,37 @@ class Codec(Configured, nn.Module):
         return self.describe()
 
     def save_pretrained(self, directory: str | Path) -> None:
-        """Write ``config.yaml`` and ``model.safetensors``."""
+        """Write ``config.yaml``, ``model.safetensors`` and the model card ``README.md``."""
         from neuralcodecs.pretrained import save
 
         save(self, Path(directory))
 
     @classmethod
-    def from_pretrained(cls, source: str | Path, trust: bool = False) -> "Codec":
-        """Load a folder or hub id; ``trust`` allows classes from outside this package."""
+    def from_pretrained(
+        cls, source: str | Path, trust: bool = False, revision: str | None = None, token: str | bool | None = None
+    ) -> "Codec":
+        """Load a folder, a checkpoint, a known name or a hub id; ``trust`` allows classes from outside this package."""
         from neuralcodecs.pretrained import load
 
-        return load(source, trust=trust)
+        return load(source, trust, revision, token)
+
+    def push_to_hub(
+        self, repo_id: str, private: bool | None = None, token: str | None = None, message: str = "Push codec"
+    ) -> str:
+        """Upload what ``save_pretrained`` writes to ``owner/name``, made if needed; returns the commit's address."""
+        from neuralcodecs.hub import push
+
+        return push(self, repo_id, private, token, message)
+
+    def decode_piece(
+        self, codes: Int64[Tensor, "b q *grid"], scale: Int64[Tensor, " b"] | None
+    ) -> Float[Tensor, "b c *space"]:
+        """One piece, or some frames of it, decoded by itself and not cut; ``scale``: its entry of the side stream."""
+        piece = self.decoder(self.quantizer.decode(codes))
+        if scale is None:
+            return piece
+        factor = (scale - (scale >> 31 << 32)).int().view(torch.float32).to(piece)
+        return piece * factor.view(-1, *(1,) * (piece.ndim - 1))
 
     def _scale(self, signal: Tensor) -> Tensor:
         if self.scaler is None:
@@ -285,11 +305,8 @@ class Codec(Configured, nn.Module):
         pieces, position = [], 0
         for index, (start, stop) in enumerate(self.pieces(shape)):
             frames = self.grid_of_piece(shape, start, stop)
-            piece = self.decoder(self.quantizer.decode(values[..., position : position + frames]))
+            scale = None if self.scaler is None else codes["scale"][:, 0, index]
+            piece = self.decode_piece(values[..., position : position + frames], scale)
             position += frames
-            if self.scaler is not None:
-                pattern = codes["scale"][:, 0, index]
-                scale = (pattern - (pattern >> 31 << 32)).int().view(torch.float32).to(piece)
-                piece = piece * scale.view(-1, *(1,) * (piece.ndim - 1))
             pieces.append(piece)
         return self._fit(pieces[0] if self.segmenter is None else self.segmenter.join(pieces), shape)

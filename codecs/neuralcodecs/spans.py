@@ -1,0 +1,206 @@
+"""Parts of a file: a span of its signal, or what is left of a damaged one, decoded without the rest.
+
+A codec with pieces decodes the pieces that touch the span: exactly the whole decode's samples. One without decodes the
+span's frames with some on either side, twice as many each time until the span changes by less than ``TOLERANCE``: exact
+but for float rounding where the decoder's receptive field is finite, within the tolerance where a recurrent layer
+remembers for ever; a decoder that looks at everything ends with the whole file.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from neuralcodecs.bitstream import Chunk, ChunkInfo, Header, Reader
+from neuralcodecs.codec import Codec
+from neuralcodecs.errors import CodecError
+
+CONTEXT = 16
+"""Frames on either side of a span that are decoded at first."""
+TOLERANCE = 1e-5
+"""Of samples in [-1, 1]: a third of a 16-bit step."""
+
+
+class Rest(NamedTuple):
+    """What a damaged file still gives: its header with every length known, its signal, and the ranges that are lost.
+
+    The signal is 0, silence or gray, in the ``lost`` ranges, ``(start, stop)`` along its first axis. ``cut``: the file
+    was written before its length was known and its end is missing, so that what followed is not known.
+    """
+
+    header: Header
+    signal: Float[Tensor, "c *space"]
+    lost: list[tuple[int, int]]
+    cut: bool
+
+
+class Pieces(NamedTuple):
+    """Where the pieces of a signal are: in the signal, and their frames in the main stream."""
+
+    places: list[tuple[int, int]]
+    frames: list[tuple[int, int]]
+
+
+def decode_span(codec: Codec, reader: Reader, first: int, last: int) -> Float[Tensor, "c t"]:
+    """Samples ``first`` to ``last`` (exclusive) of what decoding the whole file gives; reads only the chunks it needs."""
+    parts = Parts(reader.chunks, reader.read)
+    header = reader.header  # after the chunks, which tell the lengths of an open file
+    if codec.segmenter is None:
+        return _converged(codec, header, parts, first, last)
+    pieces = _pieces(codec, header.shape)
+    touching = [i for i, (start, stop) in enumerate(pieces.places) if start < last and stop > first]
+    begin, end = touching[0], touching[-1] + 1
+    length = pieces.places[0][1]
+    # segmenters weigh by the first piece that they are given: it must be a full one
+    while begin and pieces.places[begin][1] - pieces.places[begin][0] < length:
+        begin -= 1
+    joined = _joined(codec, parts, pieces, begin, end)
+    offset = pieces.places[begin][0]
+    return joined[..., first - offset : last - offset]
+
+
+def salvage(codec: Codec, reader: Reader) -> Rest:
+    """Decode every intact chunk of a damaged file. Raises CodecError when there is none or the header is damaged.
+
+    Around a lost range a decoder without pieces starts afresh: a few frames after it differ from the whole decode.
+    """
+    found = reader.salvage()
+    if not found.chunks:
+        raise CodecError("no chunk is intact: nothing can be salvaged")
+    parts = Parts(found.chunks, reader.read)
+    header = _closed(codec, found.header, found.chunks[-1])
+    signal = torch.zeros(header.channels, *header.shape, device=codec.device)
+    kept: list[tuple[int, int]] = []
+    for start, stop, part in _intact(codec, header, parts):
+        signal[:, start:stop] = part[:, : stop - start]
+        kept.append((start, stop))
+    return Rest(header, signal, _between(kept, header.shape[0]), found.header.is_open)
+
+
+class Parts:
+    """Ranges of streams from whichever chunks hold them; a chunk is read once."""
+
+    def __init__(self, chunks: Sequence[ChunkInfo], read: Callable[[ChunkInfo], Chunk]) -> None:
+        self.chunks = chunks
+        self._read = read
+        self._held: dict[int, Chunk] = {}
+
+    def take(self, stream: int, start: int, stop: int) -> Tensor:
+        """int64 ``(1, q, stop - start, ...)``; the chunks must cover the range."""
+        values = []
+        for info in self.chunks:
+            begin, end = info.starts[stream], info.stops[stream]
+            if begin < stop and end > start:
+                if info.offset not in self._held:
+                    self._held[info.offset] = self._read(info)
+                whole = self._held[info.offset].values[stream]
+                values.append(whole[:, max(start - begin, 0) : stop - begin])
+        return torch.from_numpy(np.concatenate(values, axis=1))[None]
+
+    def runs(self, stream: int) -> list[tuple[int, int]]:
+        """Maximal ranges of a stream that chunks cover without a gap."""
+        runs: list[tuple[int, int]] = []
+        for info in self.chunks:
+            start, stop = info.starts[stream], info.stops[stream]
+            if runs and runs[-1][1] == start:
+                runs[-1] = (runs[-1][0], stop)
+            elif start < stop:
+                runs.append((start, stop))
+        return runs
+
+
+def _converged(codec: Codec, header: Header, parts: Parts, first: int, last: int) -> Tensor:
+    hop, total = codec.encoder.strides[0], header.totals[0]
+    context, before = CONTEXT, None
+    while True:
+        start, stop = max(first // hop - context, 0), min(-(-last // hop) + context, total)
+        part = _frames(codec, header, parts, start, stop)[:, first - start * hop : last - start * hop]
+        if (start, stop) == (0, total) or (before is not None and float((part - before).abs().max()) <= TOLERANCE):
+            return part
+        before = part
+        context *= 2
+
+
+def _frames(codec: Codec, header: Header, parts: Parts, start: int, stop: int) -> Tensor:
+    """Frames (rows of a grid) of a codec without pieces, as the signal of these alone."""
+    scale = None if codec.scaler is None else parts.take(1, 0, 1)[:, 0, 0].to(codec.device)
+    with torch.no_grad():
+        piece = codec.decode_piece(parts.take(0, start, stop).to(codec.device), scale)[0]
+    hop = codec.encoder.strides[0]
+    shape = (min(stop * hop, header.shape[0]) - start * hop, *header.shape[1:])
+    return piece[(slice(None), *(slice(n) for n in shape))]
+
+
+def _pieces(codec: Codec, shape: tuple[int, ...]) -> Pieces:
+    places = codec.pieces(shape)
+    ends = np.cumsum([codec.grid_of_piece(shape, start, stop) for start, stop in places]).tolist()
+    return Pieces(places, list(zip([0, *ends[:-1]], ends, strict=True)))
+
+
+def _joined(codec: Codec, parts: Parts, pieces: Pieces, begin: int, end: int) -> Tensor:
+    """Pieces ``begin`` to ``end`` (exclusive), joined as if there were no others."""
+    decoded = []
+    for index in range(begin, end):
+        scale = None if codec.scaler is None else parts.take(1, index, index + 1)[:, 0, 0].to(codec.device)
+        with torch.no_grad():
+            piece = codec.decode_piece(parts.take(0, *pieces.frames[index]).to(codec.device), scale)
+        start, stop = pieces.places[index]
+        decoded.append(piece[..., : stop - start])
+    if codec.segmenter is None:
+        raise CodecError("a codec without a segmenter has no pieces to join")
+    return codec.segmenter.join(decoded)[0]
+
+
+def _intact(codec: Codec, header: Header, parts: Parts) -> list[tuple[int, int, Tensor]]:
+    """Start, stop and signal of everything that intact chunks give."""
+    runs = parts.runs(0)
+    scales = parts.runs(1) if codec.scaler is not None else [(0, header.shape[0])]
+    if codec.segmenter is None:
+        if not scales or scales[0][0]:
+            raise CodecError("the scale of the signal is lost with the first chunk: nothing can be salvaged")
+        hop = codec.encoder.strides[0]
+        return [
+            (start * hop, min(stop * hop, header.shape[0]), _frames(codec, header, parts, start, stop))
+            for start, stop in runs
+        ]
+    pieces = _pieces(codec, header.shape)
+    whole = [
+        _inside(frames, runs) and _inside((index, index + 1), scales) for index, frames in enumerate(pieces.frames)
+    ]
+    intact, begin = [], 0
+    while begin < len(whole):
+        end = begin
+        while end < len(whole) and whole[end]:
+            end += 1
+        if end > begin:
+            span = (pieces.places[begin][0], max(stop for _, stop in pieces.places[begin:end]))
+            intact.append((*span, _joined(codec, parts, pieces, begin, end)))
+        begin = end + 1
+    return intact
+
+
+def _closed(codec: Codec, header: Header, last: ChunkInfo) -> Header:
+    """The header of a file whose end record is lost, as if it ended with its last intact chunk."""
+    if not header.is_open:
+        return header
+    length = last.stops[0] * codec.encoder.strides[0]
+    lengths = [length, *last.stops]
+    if header.original is not None:
+        lengths.insert(1, -(-length * header.original.rate // header.rate) if header.rate else length)
+    return header.closed(tuple(lengths))
+
+
+def _inside(wanted: tuple[int, int], runs: list[tuple[int, int]]) -> bool:
+    return any(start <= wanted[0] and wanted[1] <= stop for start, stop in runs)
+
+
+def _between(kept: list[tuple[int, int]], total: int) -> list[tuple[int, int]]:
+    lost, position = [], 0
+    for start, stop in kept:
+        if start > position:
+            lost.append((position, start))
+        position = max(position, stop)
+    return [*lost, (position, total)] if position < total else lost
