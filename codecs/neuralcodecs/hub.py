@@ -11,9 +11,7 @@ if TYPE_CHECKING:
     from neuralcodecs.codec import Codec
 
 
-def fetch(
-    repo_id: str, files: Sequence[str], revision: str | None = None, token: str | bool | None = None
-) -> Path:
+def fetch(repo_id: str, files: Sequence[str], revision: str | None = None, token: str | bool | None = None) -> Path:
     """The local copy of the named files of a hub model; CodecError when it cannot be had."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
@@ -22,7 +20,9 @@ def fetch(
         return Path(snapshot_download(repo_id, revision=revision, token=token, allow_patterns=list(files)))
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise CodecError(f"no folder {repo_id} here, and no hub model of that name could be fetched: {reason}") from error
+        raise CodecError(
+            f"no folder {repo_id} here, and no hub model of that name could be fetched: {reason}"
+        ) from error
 
 
 def push(

@@ -52,6 +52,8 @@ class Medium(Configured, ABC):
     rate: int
     suffixes: tuple[str, ...]
     unit: str
+    speed: str = "pixel/s"
+    """What one extent per second is called."""
 
     @abstractmethod
     def read(self, path: Path) -> tuple[Float[Tensor, "c *space"], SignalInfo]:
@@ -75,9 +77,7 @@ class Medium(Configured, ABC):
         """
         raise CodecError("--from and --to are seconds: this file has none, decode it whole")
 
-    def write_span(
-        self, path: Path, signal: Float[Tensor, "c *space"], span: Span, original: SignalInfo
-    ) -> None:
+    def write_span(self, path: Path, signal: Float[Tensor, "c *space"], span: Span, original: SignalInfo) -> None:
         """Write ``span``, given samples ``span.first`` to ``span.last`` of the codec's signal, as ``write`` would."""
         raise CodecError(f"{path}: this medium has no time, so no part of it can be written")
 

@@ -32,6 +32,7 @@ class Audio(Medium):
     """
 
     unit = "kbit/s"
+    speed = "x real time"
     suffixes = (".wav", ".flac", ".ogg", ".mp3")
 
     def __init__(self, sample_rate: int, channels: int = 1) -> None:

@@ -56,7 +56,6 @@ def resample_range(
 
     They equal the slice of the whole where ``support`` is given.
     """
-    end = offset + signal.shape[-1]
     pieces = []
     for begin in range(start, stop, PIECE):
         count = min(PIECE, stop - begin)
