@@ -45,7 +45,7 @@ class Pieces(NamedTuple):
 
 
 def decode_span(codec: Codec, reader: Reader, first: int, last: int) -> Float[Tensor, "c t"]:
-    """Samples ``first`` to ``last`` (exclusive) of what decoding the whole file gives; reads only the chunks it needs."""
+    """Samples ``first`` to ``last`` (exclusive) of the whole decode; reads only the chunks that these need."""
     parts = Parts(reader.chunks, reader.read)
     header = reader.header  # after the chunks, which tell the lengths of an open file
     if codec.segmenter is None:

@@ -1,5 +1,6 @@
 """Audio as the medium of a codec: files, seconds, kbit/s, and what TensorBoard shows."""
 
+import math
 from pathlib import Path
 
 import matplotlib
@@ -65,6 +66,8 @@ class Audio(Medium):
     def span(self, start: float, stop: float | None, length: int, original: SignalInfo) -> Span:
         frames = original.shape[0]
         stop = frames / original.rate if stop is None else stop
+        if not (math.isfinite(start) and math.isfinite(stop)):
+            raise CodecError(f"from {start} to {stop} s: give finite numbers")
         begin, end = (min(round(seconds * original.rate), frames) for seconds in (max(start, 0.0), stop))
         if begin >= end:
             raise CodecError(f"no sound from {start:g} to {stop:g} s: the signal has {frames / original.rate:g} s")

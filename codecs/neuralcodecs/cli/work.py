@@ -17,7 +17,7 @@ Made = TypeVar("Made")
 
 
 class Done(NamedTuple):
-    """``line``: for standard output, empty for none. ``extent``: seconds or pixels. ``status``: 0 or that of the job."""
+    """``line``: for standard output, empty for none. ``extent``: seconds or pixels. ``status``: of this job."""
 
     line: str
     extent: float
