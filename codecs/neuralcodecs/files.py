@@ -47,9 +47,7 @@ def encode_file(codec: Codec, source: Path, target: Path, levels: int | None = N
     return report(codec, codes, write_codes(target, codec, codes, original))
 
 
-def encode_signals(
-    codec: Codec, signals: Sequence[Float[Tensor, "c *space"]], levels: int | None = None
-) -> list[Codes]:
+def encode_signals(codec: Codec, signals: Sequence[Float[Tensor, "c ..."]], levels: int | None = None) -> list[Codes]:
     """Codes of several signals, those of one shape coded together: the codes of each alone."""
     shapes = [tuple(signal.shape[1:]) for signal in signals]
     batch = torch.zeros(len(signals), codec.encoder.channels, *(max(axis) for axis in zip(*shapes, strict=True)))
@@ -58,7 +56,7 @@ def encode_signals(
     return codec.encode(batch.to(codec.device), levels, shapes).items()
 
 
-def decode_codes(codec: Codec, items: Sequence[Codes]) -> list[Float[Tensor, "c *space"]]:
+def decode_codes(codec: Codec, items: Sequence[Codes]) -> list[Float[Tensor, "c ..."]]:
     """Signals of the codes of several files, those of one shape and number of levels decoded together; on the CPU."""
     signals: list[Tensor | None] = [None] * len(items)
     groups: dict[tuple[tuple[int, ...], ...], list[int]] = defaultdict(list)
