@@ -165,8 +165,9 @@ class Codec(Configured, nn.Module):
     ) -> Codes:
         """Codes of a batch; ``shapes`` gives the true shape of each item of a padded batch.
 
-        Items of one shape are coded together and never see another item's padding, so the codes of a batch are the
-        codes of its items one by one.
+        Items never see another item's padding: only those of one shape are coded together, on the CPU none. There the
+        codes of a batch are the codes of its items one by one; on other devices they are but for near ties, which the
+        rounding of a batch may decide otherwise.
         """
         true_shapes = [tuple(s) for s in shapes] if shapes is not None else [tuple(signal.shape[2:])] * len(signal)
         levels = self.check_levels(levels)
@@ -174,10 +175,11 @@ class Codec(Configured, nn.Module):
         for index, shape in enumerate(true_shapes):
             groups[shape].append(index)
         items: list[Codes | None] = [None] * len(true_shapes)
-        for shape, members in groups.items():
-            batch = self._encode_equal(self._fit(signal[members], shape), levels)
-            for index, item in zip(members, batch.items(), strict=True):
-                items[index] = item
+        for shape, group in groups.items():
+            for members in self._together(group):
+                batch = self._encode_equal(self._fit(signal[members], shape), levels)
+                for index, item in zip(members, batch.items(), strict=True):
+                    items[index] = item
         return Codes.batch([item for item in items if item is not None])
 
     @torch.no_grad()
@@ -188,12 +190,13 @@ class Codec(Configured, nn.Module):
             groups[shape].append(index)
         largest = tuple(max(axis) for axis in zip(*codes.shapes, strict=True))
         output: Tensor | None = None
-        for shape, members in groups.items():
-            signal = self._decode_equal(Codes.batch([codes.item(i) for i in members]), shape)
-            if output is None:
-                output = signal.new_zeros((len(codes.shapes), self.encoder.channels, *largest))
-            for index, item in zip(members, signal, strict=True):
-                self._fit(output[index], shape).copy_(item)
+        for shape, group in groups.items():
+            for members in self._together(group):
+                signal = self._decode_equal(Codes.batch([codes.item(i) for i in members]), shape)
+                if output is None:
+                    output = signal.new_zeros((len(codes.shapes), self.encoder.channels, *largest))
+                for index, item in zip(members, signal, strict=True):
+                    self._fit(output[index], shape).copy_(item)
         if output is None:
             raise CodecError("no items to decode: the batch is empty")
         return output
@@ -269,6 +272,14 @@ class Codec(Configured, nn.Module):
             return piece
         factor = (scale - (scale >> 31 << 32)).int().view(torch.float32).to(piece)
         return piece * factor.view(-1, *(1,) * (piece.ndim - 1))
+
+    def _together(self, members: list[int]) -> list[list[int]]:
+        """Which items of one shape run as one batch.
+
+        None on the CPU: oneDNN rounds a batch differently (EnCodec 24 kHz, 8 x 2 s at 32 levels: 87 % of the latents
+        and 76 of 38400 codes differed) and was no faster (1.5 s against 0.9 s one by one, one thread).
+        """
+        return [[member] for member in members] if self.device.type == "cpu" else [members]
 
     def _scale(self, signal: Tensor) -> Tensor:
         if self.scaler is None:
