@@ -17,7 +17,7 @@ from neuralcodecs.atomic import atomic
 from neuralcodecs.bitstream import Chunk, Header, Original, Reader, StreamSpec, write
 from neuralcodecs.bitstream.limits import CHUNK_POSITIONS, CHUNK_SYMBOLS
 from neuralcodecs.bitstream.metadata import Metadata
-from neuralcodecs.codec import Codec
+from neuralcodecs.codec import SCALE_ALPHABET, Codec
 from neuralcodecs.codes import Codes, Stream
 from neuralcodecs.errors import CodecError
 from neuralcodecs.medium import SignalInfo
@@ -173,6 +173,10 @@ def check_header(codec: Codec, header: Header, source: Path) -> None:
     sizes = codec.quantizer.codebook_sizes[: len(main.alphabet)]
     if (main.name, main.alphabet) != ("codes", sizes) or main.grid != codec.grid(header.shape):
         raise CodecError(f"{source}: grid {main.grid} or alphabet is not what this model writes for {header.shape}")
+    side = [(stream.name, stream.alphabet, stream.grid) for stream in header.streams[1:]]
+    scale = ("scale", (SCALE_ALPHABET,), (len(codec.pieces(header.shape)),))
+    if side != ([] if codec.scaler is None else [scale]):
+        raise CodecError(f"{source}: its side streams are not what this model writes for {header.shape}: it is forged")
 
 
 def _chunks(codec: Codec, shape: tuple[int, ...], values: list[np.ndarray]) -> Iterable[Chunk]:

@@ -7,6 +7,7 @@ remembers for ever; a decoder that looks at everything ends with the whole file.
 """
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch import Tensor
 from neuralcodecs.bitstream import Chunk, ChunkInfo, Header, Reader
 from neuralcodecs.codec import Codec
 from neuralcodecs.errors import CodecError
+from neuralcodecs.files import check_header
 
 CONTEXT = 16
 """Frames on either side of a span that are decoded at first."""
@@ -62,7 +64,7 @@ def decode_span(codec: Codec, reader: Reader, first: int, last: int) -> Float[Te
     return joined[..., first - offset : last - offset]
 
 
-def salvage(codec: Codec, reader: Reader) -> Rest:
+def salvage(codec: Codec, reader: Reader, source: Path) -> Rest:
     """Decode every intact chunk of a damaged file. Raises CodecError when there is none or the header is damaged.
 
     Around a lost range a decoder without pieces starts afresh: a few frames after it differ from the whole decode.
@@ -72,6 +74,7 @@ def salvage(codec: Codec, reader: Reader) -> Rest:
         raise CodecError("no chunk is intact: nothing can be salvaged")
     parts = Parts(found.chunks, reader.read)
     header = _closed(codec, found.header, found.chunks[-1])
+    check_header(codec, header, source)
     signal = torch.zeros(header.channels, *header.shape, device=codec.device)
     kept: list[tuple[int, int]] = []
     for start, stop, part in _intact(codec, header, parts):

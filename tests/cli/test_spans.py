@@ -12,11 +12,12 @@ from examples import make_codec, speech
 
 from neuralcodecs import Codec
 from neuralcodecs.audio import Audio
-from neuralcodecs.bitstream import Reader
+from neuralcodecs.bitstream import UNKNOWN, Chunk, Header, Original, Reader, StreamSpec, Writer
 from neuralcodecs.cli import main
 from neuralcodecs.decoders import SEANetDecoder
 from neuralcodecs.encoders import SEANetEncoder
 from neuralcodecs.files import encode_file, open_codes, read_codes
+from neuralcodecs.pretrained import fingerprint
 from neuralcodecs.quantizers import ResidualVQ
 from neuralcodecs.spans import TOLERANCE, decode_span
 
@@ -140,3 +141,31 @@ def test_salvage_keeps_all_but_the_damaged_chunk(name: str, tmp_path: Path, caps
     assert np.abs(rest[stop + far :] - whole[stop + far :]).max() <= 2 * STEP
     path.write_bytes(path.read_bytes()[:30])
     assert main([*decode, "--salvage"]) == 2
+
+
+def test_a_recording_that_was_cut_off_keeps_what_was_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    codec = without_memory(True)
+    codec.save_pretrained(tmp_path / "model")
+    codes = codec.encode(0.1 * torch.randn(1, 1, 16000 * 3))["codes"][0].numpy()
+    streams = (StreamSpec("codes", (60, 60), (UNKNOWN,)),)
+    header = Header(fingerprint(codec), 16000, 1, (UNKNOWN,), streams, Original(48000, 2, (UNKNOWN,)))
+    path, out = tmp_path / "a.ncs", tmp_path / "a.wav"
+    with path.open("wb") as file:
+        writer = Writer(file, header)
+        for start in (0, 50, 100):
+            writer.append(Chunk((start,), (codes[:, start : start + 50],)))
+        whole = writer.size
+        writer.finish(48000, 144_000)
+    decode = ["decode", str(path), "-o", str(out), "-m", str(tmp_path / "model"), "--overwrite"]
+    assert main(decode) == 0 and soundfile.info(out).frames == 144_000
+    assert main([*decode, "--from", "1", "--to", "1.5"]) == 0 and soundfile.info(out).frames == 24_000
+    assert main([*decode, "--salvage"]) == 0
+    path.write_bytes(path.read_bytes()[:whole])
+    assert main(decode) == 2
+    capsys.readouterr()
+    assert main([*decode, "--salvage"]) == 3
+    assert "the end is missing: what followed 3.000 s is lost" in capsys.readouterr().err
+    info = soundfile.info(out)
+    assert (info.frames, info.samplerate, info.channels) == (144_000, 48000, 2)

@@ -110,8 +110,7 @@ class _Decoding:
     def _salvage(self, path: Path, name: str, model: Loaded, target: Path | None) -> _Input:
         with open_codes(path) as reader:
             check_fingerprint(reader.header, path, model.identity)
-            rest = salvage(model.codec, reader)
-            check_header(model.codec, rest.header, path)
+            rest = salvage(model.codec, reader, path)
         rate = rest.header.rate
         for start, stop in rest.lost:
             place = f"{start / rate:.3f} to {stop / rate:.3f} s" if rate else f"rows {start} to {stop}"
