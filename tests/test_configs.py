@@ -2,13 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import soundfile
 import torch
 import yaml
 from conftest import ROOT, SAMPLES
+from narrowing import narrow
 
 from neuralcodecs.cli import main
 from neuralcodecs.pretrained import build
@@ -26,17 +26,6 @@ SMALL = [
     "--data.init_args.loading.workers=0",
     "--data.init_args.segment_seconds=0.5",
 ]
-WIDTHS = {"filters": 8, "width": 64, "dim": 64, "hidden": 64, "channels": 16, "code_dim": 32}
-"""Arguments that only make a network wider, and what they are cut to: 3 steps of a full DAC take minutes on a CPU."""
-
-
-def narrow(node: Any, name: str = "") -> Any:
-    """A config with smaller networks of the same structure. Of ``channels``, only lists are widths of layers."""
-    if isinstance(node, dict):
-        return {key: narrow(value, key) for key, value in node.items()}
-    if isinstance(node, list):
-        return [min(item, WIDTHS[name]) if name in WIDTHS else narrow(item) for item in node]
-    return min(node, WIDTHS[name]) if name in WIDTHS and name != "channels" else node
 
 
 @pytest.fixture(autouse=True)
