@@ -96,7 +96,7 @@ def our_step(device: torch.device, autocast: Callable[[], contextlib.AbstractCon
     ).to(device)
     objective = Reconstruct(Weighted(WaveformL1(), 0.1), Weighted(EncodecMel(RATE), 1.0)).to(device)
     adversary = Adversary(MultiScaleSTFTDiscriminator(), weight=3.0, feature_weight=3.0).to(device)
-    balancer = Balancer().to(device)
+    balancer = Balancer(total_norm=8.0).to(device)
     parameters = [*codec.parameters(), *adversary.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=3e-4, betas=(0.5, 0.9), fused=device.type == "cuda")
     counter = iter(range(10**9))

@@ -17,7 +17,8 @@ ALLOWED = {
     "encoders": PARTS | {"encoders"},
     "quantizers": PARTS | {"quantizers"},
     "decoders": PARTS | {"decoders"},
-    "audio": PARTS | {"encoders", "quantizers", "decoders", "audio", "sources"},
+    "audio": PARTS | {"encoders", "quantizers", "decoders", "audio", "sources", "cache"},
+    "image": PARTS | {"encoders", "quantizers", "decoders", "image", "sources", "cache"},
 }
 
 

@@ -63,9 +63,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     judge.add_argument("model")
     judge.add_argument("--data", type=Path, nargs="+", required=True, help="folders or files")
-    judge.add_argument("--out", type=Path, required=True, help="folder for metrics.json and metrics.csv")
+    judge.add_argument("--out", type=Path, required=True, help="folder for metrics and the comparison picture")
     judge.add_argument("--levels", type=int, nargs="+", help="default: the operating points of the codec")
     judge.add_argument("--limit", type=int, help="at most so many files")
+    judge.add_argument("--examples", type=int, default=4, help="files in the comparison picture, 0 for none")
+    judge.add_argument("--weights", nargs="+", default=[], metavar="NAME=PATH", help="networks of metrics: lpips, fid")
     _device_options(judge)
 
     bring = _command(commands, "import", _import, "published weights to a folder", "import facebook/encodec_24khz DIR")
@@ -159,15 +161,21 @@ def _info(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
+    from neuralcodecs.evaluation.examples import PICTURE, comparison, decode_examples, write_picture
     from neuralcodecs.evaluation.measure import evaluate, find_files
     from neuralcodecs.evaluation.results import append_csv, table, write_json
 
     codec = _load(options)
+    weights = {name: Path(path) for name, _, path in (pair.partition("=") for pair in options.weights)}
     files = find_files(options.data, codec.medium.suffixes, options.limit)
     options.out.mkdir(parents=True, exist_ok=True)
-    evaluation = evaluate(codec, files, options.levels, progress=sys.stderr.isatty())
+    metrics = codec.medium.metrics(weights)
+    evaluation = evaluate(codec, files, options.levels, metrics, progress=sys.stderr.isatty())
     write_json(evaluation, options.out / "metrics.json", model=options.model)
     append_csv(evaluation, options.out / "metrics.csv", model=options.model)
+    examples = decode_examples(codec, files[: options.examples], options.levels)
+    if examples:
+        write_picture(comparison(codec, examples), options.out / PICTURE)
     print(table(evaluation))
 
 

@@ -49,4 +49,12 @@ class Metric(ABC):
     def __call__(
         self, decoded: Float[Tensor, "c *space"], reference: Float[Tensor, "c *space"], rate: int
     ) -> dict[str, float]:
-        """Figures by name; ``rate`` in samples per second (0 for images). Raises MetricFailure."""
+        """Figures of this file by name; ``rate`` in samples per second (0 for images). Raises MetricFailure."""
+
+    def fresh(self) -> "Metric":
+        """The metric for another set of files; one that gathers over files returns a new one with the same network."""
+        return self
+
+    def over_files(self) -> dict[str, float]:
+        """Figures of all files together, such as a distance of distributions. Raises MetricFailure."""
+        return {}

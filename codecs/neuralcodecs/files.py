@@ -130,6 +130,10 @@ def _chunks(codec: Codec, shape: tuple[int, ...], values: list[np.ndarray]) -> I
     totals = [array.shape[1] for array in values]
     rows = max(1, math.prod(values[0].shape[2:]))
     most = min(CHUNK_POSITIONS // rows, CHUNK_SYMBOLS // (rows * len(values[0])))
+    if most < 1:
+        raise CodecError(
+            f"a row of {rows} positions x {len(values[0])} codebooks does not fit into a chunk: cut the signal"
+        )
     if codec.medium.rate:
         strides = codec.encoder.strides
         positions = codec.encoder.frames(strides)[0]

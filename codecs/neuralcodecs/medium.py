@@ -1,6 +1,7 @@
 """What the signals of a codec are: how files become signals and back, and in which unit their rate is told."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from neuralcodecs.configured import Configured
 from neuralcodecs.criteria import Metric
+from neuralcodecs.errors import CodecError
 
 
 @dataclass(frozen=True)
@@ -34,13 +36,14 @@ class Medium(Configured, ABC):
 
     ``channels`` and ``rate`` (samples per second; 0 where there is no time) are those of the codec's signal.
     ``suffixes``: file name endings that it reads, the first being what decode writes by default.
-    ``unit``: of the bitrate, for example ``kbit/s``.
+    ``unit``: of the bitrate, for example ``kbit/s``. ``speed_unit``: of ``speed``.
     """
 
     channels: int
     rate: int
     suffixes: tuple[str, ...]
     unit: str
+    speed_unit: str
 
     @abstractmethod
     def read(self, path: Path) -> tuple[Float[Tensor, "c *space"], SignalInfo]:
@@ -62,9 +65,37 @@ class Medium(Configured, ABC):
         """Bits of a signal of ``shape``, expressed in ``unit``."""
 
     @abstractmethod
-    def metrics(self) -> list[Metric]:
-        """The metrics that evaluation uses when none are named."""
+    def speed(self, extent: float, seconds: float) -> float:
+        """How fast ``extent`` was processed in ``seconds``, in ``speed_unit``."""
+
+    @abstractmethod
+    def metrics(self, weights: Mapping[str, Path] | None = None) -> list[Metric]:
+        """The metrics that evaluation uses when none are named.
+
+        ``weights``: files with the networks of metrics that need one, by the metric's name; those without are left out.
+        Raises CodecError for a name that is not known and for a file that is missing.
+        """
+
+    @abstractmethod
+    def picture(self, signal: Float[Tensor, "c *space"]) -> Float[Tensor, "3 height width"]:
+        """How a signal looks, RGB in [0, 1]: a spectrogram, or the picture itself; bounded in size."""
+
+    @abstractmethod
+    def difference(
+        self, decoded: Float[Tensor, "c *space"], original: Float[Tensor, "c *space"]
+    ) -> Float[Tensor, "3 height width"]:
+        """Where two signals of one shape differ, as ``picture`` has them; middle gray where they do not."""
 
     @abstractmethod
     def show(self, writer: Writer, tag: str, signal: Float[Tensor, "c *space"], step: int) -> None:
         """Write a signal to TensorBoard as one would judge it: sound and spectrogram, or picture."""
+
+
+def check_weights(weights: Mapping[str, Path], known: tuple[str, ...] = ()) -> None:
+    """Raises CodecError where ``weights`` names a metric that is not ``known``."""
+    unknown = sorted(set(weights) - set(known))
+    if unknown:
+        there = ", ".join(known) or "none"
+        raise CodecError(
+            f"weights for {', '.join(unknown)}: no such metric needs a network here; those that do: {there}"
+        )

@@ -2,12 +2,18 @@
 
 import csv
 import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+from tqdm import tqdm
 
 from neuralcodecs.atomic import MARK
 from neuralcodecs.errors import CodecError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,23 @@ def entries(sources: list[str | Source], suffixes: tuple[str, ...]) -> list[Entr
     if not used:
         raise CodecError("no data: name at least one folder or manifest with a weight above 0")
     return used
+
+
+def survey(entries: Sequence[Entry], look: Callable[[Entry], T]) -> tuple[list[T], list[str]]:
+    """What ``look`` finds in the header of each file, in order, and a line for each at which it raises CodecError."""
+    failed: dict[int, str] = {}
+
+    def attempt(number: int) -> T | None:
+        try:
+            return look(entries[number])
+        except CodecError as error:
+            failed[number] = str(error)
+            return None
+
+    with ThreadPoolExecutor() as pool:  # what it waits for is mostly the disk
+        looked = pool.map(attempt, range(len(entries)))
+        found = list(tqdm(looked, "scan", len(entries), unit="file", disable=None, leave=False))
+    return [item for item in found if item is not None], [failed[number] for number in sorted(failed)]
 
 
 def _folder(path: Path, source: Source) -> list[Entry]:

@@ -128,16 +128,31 @@ def test_show_is_taken_by_tensorboard(tmp_path: Path) -> None:
 def test_the_spectrogram_of_a_sine_is_brightest_at_its_frequency() -> None:
     rate, frequency = 24000, 3000
     picture = spectrogram(torch.sin(2 * torch.pi * frequency * torch.arange(rate) / rate))
-    brightness = picture.sum(dim=0)[:, 40]
-    assert picture.shape[1] == 513
+    brightness = picture[:, 40]
+    assert picture.shape[0] == 513
     assert 512 - int(brightness.argmax()) == frequency * 1024 // rate
-    assert torch.equal(spectrogram(torch.zeros(100))[:, 0, 0], picture[:, 0, 40])  # silence is the floor
+    assert torch.equal(spectrogram(torch.zeros(100))[0, 0], picture[0, 40])  # silence is the floor
 
 
 def test_long_spectrograms_are_bounded() -> None:
-    assert spectrogram(torch.zeros(24000 * 60)).shape[2] <= 1002
+    assert spectrogram(torch.zeros(24000 * 60)).shape[1] <= 1002
 
 
 def test_default_metrics() -> None:
     metrics = Audio(24000).metrics()
     assert len({name for metric in metrics for name in metric.names}) >= len(metrics) > 0
+
+
+def test_metrics_know_of_no_networks() -> None:
+    with pytest.raises(CodecError, match="weights for lpips"):
+        Audio(24000).metrics({"lpips": Path("x")})
+
+
+def test_difference_is_neutral_for_equal_signals_and_red_where_the_decoding_is_louder() -> None:
+    medium = Audio(24000, 2)
+    signal, _ = medium.read(MUSIC)
+    equal, louder = (medium.difference(gain * signal, signal) for gain in (1.0, 2.0))
+    assert equal.shape == medium.picture(signal).shape
+    assert torch.equal(equal, equal[:, :1, :1].expand_as(equal))
+    red, _, blue = louder.mean(dim=(1, 2)) - equal.mean(dim=(1, 2))
+    assert red > 0 > blue

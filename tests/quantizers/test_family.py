@@ -19,6 +19,7 @@ from neuralcodecs.quantizers.gaussian import GaussianKL
 from neuralcodecs.quantizers.ibq import IBQ
 from neuralcodecs.quantizers.projected import Projected
 from neuralcodecs.quantizers.residual import ResidualVQ
+from neuralcodecs.quantizers.split import Split
 from neuralcodecs.quantizers.stacked import ResidualStack
 from neuralcodecs.quantizers.vq import VQ, CosineVQ, SphericalVQ
 
@@ -47,6 +48,16 @@ FAMILY: dict[str, Callable[[], Quantizer]] = {
     "residual_ibq": lambda: ResidualStack(DIM, lambda d: IBQ(d, 16), 2),
     "residual_factorised": lambda: ResidualStack(
         DIM, lambda d: Projected(d, lambda c: CosineVQ(c, 16), code_dim=2), 3, detach_residuals=False
+    ),
+    "split": lambda: Split(
+        DIM,
+        lambda d: Projected(d, lambda c: CosineVQ(c, 16), code_dim=2),
+        lambda d: ResidualStack(d, lambda e: IBQ(e, 16), 2),
+    ),
+    "split_rvq": lambda: Split(
+        DIM,
+        lambda d: Projected(d, lambda c: ResidualVQ(c, 1, 16), code_dim=4, bias=False),
+        lambda d: Projected(d, lambda c: ResidualVQ(c, 2, 16), code_dim=4, bias=False),
     ),
 }
 
@@ -77,7 +88,7 @@ def test_codes_decode_to_the_quantized_latents_to_the_last_bit(name: str, axes: 
 
 
 # drawn in training: Gumbel's choice decodes exactly, the Gaussian's draw is not what is coded
-@pytest.mark.parametrize("name", [n for n in FAMILY if n not in ("gaussian", "rvq")])
+@pytest.mark.parametrize("name", [n for n in FAMILY if n not in ("gaussian", "rvq", "split_rvq")])
 def test_training_sees_what_is_decoded(name: str) -> None:
     quantizer, latents = build(name, training=True), latents_on(2)
     quantized = quantizer(latents)
@@ -149,6 +160,16 @@ def test_every_parameter_learns_from_the_losses_and_the_output(name: str) -> Non
         assert parameter.grad is not None and parameter.grad.isfinite().all(), parameter_name
         assert parameter.grad.abs().sum() > 0, parameter_name
     assert latents.grad is not None and latents.grad.isfinite().all()
+
+
+@everyone
+def test_every_parameter_gets_a_gradient_at_any_number_of_levels(name: str) -> None:
+    """DDP stops at a parameter without one; for levels that are not in use it is zero."""
+    for levels in range(1, len(FAMILY[name]().codebook_sizes) + 1):
+        quantizer, latents = build(name, training=True), latents_on(2).requires_grad_()
+        quantized = quantizer(latents, levels)
+        (quantized.latents.square().sum() + sum(quantized.losses.values())).backward()
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in quantizer.parameters())
 
 
 @everyone

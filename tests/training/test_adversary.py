@@ -4,8 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from neuralcodecs.criteria import Discriminator, Verdict
-from neuralcodecs.training.adversary import Adversary, Hinge, LeastSquares, feature_distance
+from neuralcodecs.training.adversary import Adversary, feature_distance
 from neuralcodecs.training.combine import WeightedSum
+from neuralcodecs.training.games import Hinge, LeastSquares
 from neuralcodecs.training.terms import Output
 
 

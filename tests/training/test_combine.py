@@ -35,7 +35,7 @@ def test_weighted_sum_gives_the_gradient_of_the_plain_sum() -> None:
 
 def test_balancer_follows_the_papers_equation_over_several_steps() -> None:
     """Equation 5 written out, with the published code's average: sum of beta^k norms over the sum of beta^k."""
-    ours = Balancer(NAMES)
+    ours = Balancer(NAMES, total_norm=4.0)  # times the batch, whose sum the published code takes
     history: dict[str, list[float]] = {name: [] for name in NAMES}
     for step in range(5):
         source = torch.randn(4, 1, 500, generator=torch.Generator().manual_seed(step))
@@ -65,6 +65,16 @@ def test_balancer_shares_do_not_depend_on_the_scale_of_a_loss() -> None:
         Balancer(NAMES)(terms, output).backward()
         results.append(signal.grad)
     torch.testing.assert_close(results[0], results[1], rtol=1e-4, atol=1e-9)
+
+
+def test_balancer_gives_an_item_its_share_of_the_batch_whatever_the_batch_is() -> None:
+    signal, target = torch.randn(2, 1, 1, 500)
+    gradients = []
+    for copies in (1, 4):
+        output = Output.of(signal.repeat(copies, 1, 1).requires_grad_())
+        gradient = Balancer(NAMES).gradient(make_terms(output, target.repeat(copies, 1, 1)), output.leaf)
+        gradients.append(gradient.sum(0))
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-8)
 
 
 def test_balancer_norms_survive_a_state_dict() -> None:

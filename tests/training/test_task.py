@@ -5,12 +5,12 @@ from pathlib import Path
 import lightning as L
 import pytest
 import torch
-from tiny import tiny_data, tiny_task, tiny_trainer
+from tiny import tiny_codec, tiny_data, tiny_task, tiny_trainer
 from torch import Tensor
 
 from neuralcodecs.errors import CodecError
 from neuralcodecs.pretrained import load
-from neuralcodecs.training import OptimizerGroup, Stage, WeightAverage
+from neuralcodecs.training import Optimization, OptimizerGroup, Reconstruct, Stage, WeightAverage
 from neuralcodecs.training.task import CodecTask
 
 
@@ -129,3 +129,12 @@ def test_validation_sees_the_average(tmp_path: Path) -> None:
     average = next(c for c in trainer.callbacks if isinstance(c, WeightAverage))
     assert seen and all(torch.equal(v, average.average[n]) for n, v in seen.items())
     assert "val/loss" in trainer.callback_metrics
+
+
+def test_without_any_loss_an_adversary_is_needed() -> None:
+    judged = tiny_task()
+    optimization = Optimization(torch.optim.Adam)
+    with pytest.raises(CodecError, match="nothing judges the output"):
+        CodecTask(tiny_codec(), Reconstruct(), optimization)
+    CodecTask(tiny_codec(), Reconstruct(), optimization, judged.adversary)
+    CodecTask(tiny_codec(), judged.objective, optimization)

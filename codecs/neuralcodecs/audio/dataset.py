@@ -1,8 +1,6 @@
 """Training and validation crops of audio files, read by seeking or held in memory."""
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,17 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
-from tqdm import tqdm
 
 from neuralcodecs.audio import files
 from neuralcodecs.audio.augment import Augmentation
 from neuralcodecs.audio.resample import resampled_length
-from neuralcodecs.errors import CodecError
-from neuralcodecs.sources import Entry
-from neuralcodecs.threads import one_thread
-
-MEMORY_SHARE = 0.5
-"""Of the machine's memory, what decoded files may take."""
+from neuralcodecs.cache import Cache
+from neuralcodecs.sources import Entry, survey
 
 
 class AudioFile(NamedTuple):
@@ -38,16 +31,11 @@ class AudioFile(NamedTuple):
 def scan(entries: Sequence[Entry], sample_rate: int) -> tuple[list[AudioFile], list[str]]:
     """Read the headers of all files: those that can be used, and one line for each that cannot."""
 
-    def look(entry: Entry) -> AudioFile | str:
-        try:
-            info = files.info(entry.path)
-        except CodecError as error:
-            return str(error)
+    def look(entry: Entry) -> AudioFile:
+        info = files.info(entry.path)
         return AudioFile(*entry, resampled_length(info.shape[0], info.rate, sample_rate))
 
-    with ThreadPoolExecutor() as pool:  # what it waits for is mostly the disk
-        found = list(tqdm(pool.map(look, entries), "scan", len(entries), unit="file", disable=None, leave=False))
-    return [f for f in found if isinstance(f, AudioFile)], [f for f in found if isinstance(f, str)]
+    return survey(entries, look)
 
 
 class AudioCrops:
@@ -85,7 +73,10 @@ class AudioCrops:
         self.shares: NDArray[np.float64] = np.array([f.weight * max(f.length / length, 1.0) for f in audio])
         self._kinds = np.array([f.kind for f in audio])
         self._bounds: dict[str | None, NDArray[np.float64]] = {}
-        self._cache = Cache(audio, sample_rate, channels) if cache else None
+        self._cache: Cache | None = None
+        if cache:
+            shapes = [(channels, file.length) for file in audio]
+            self._cache = Cache(shapes, torch.float32, lambda n: files.read(audio[n].path, sample_rate, channels)[0])
 
     def draw(self, file: int, source: np.random.Generator) -> Float[Tensor, "c t"]:
         """An example that begins with a crop of ``file``; a function of the two arguments.
@@ -103,7 +94,8 @@ class AudioCrops:
     def _crop(self, file: int, source: np.random.Generator) -> Float[Tensor, "c t"]:
         start = int(source.integers(max(self.audio[file].length - self.length, 0) + 1))
         if self._cache is not None and self._cache.holds(file):
-            return self._cache.span(file, start, self.length)
+            span = self._cache[file][:, start : start + self.length]
+            return F.pad(span, (0, self.length - span.shape[-1]))
         return files.read_span(self.audio[file].path, start, self.length, self.sample_rate, self.channels)
 
     def _other(self, without: str | None, source: np.random.Generator) -> int:
@@ -112,38 +104,6 @@ class AudioCrops:
             self._bounds[without] = np.cumsum(self.shares * allowed)
         bounds = self._bounds[without]
         return min(int(np.searchsorted(bounds, source.random() * bounds[-1], side="right")), len(self.audio) - 1)
-
-
-class Cache:
-    """Decoded files in one block of memory, which worker processes share."""
-
-    def __init__(self, audio: Sequence[AudioFile], sample_rate: int, channels: int) -> None:
-        self._ends = np.cumsum([f.length for f in audio])
-        need = 4 * channels * int(self._ends[-1])
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        if need > MEMORY_SHARE * memory:
-            raise CodecError(
-                f"the decoded files need {need / 2**30:.1f} of {memory / 2**30:.1f} GiB of memory: set cache to false"
-            )
-        self._samples = torch.zeros(channels, int(self._ends[-1]))
-        self._held = np.zeros(len(audio), dtype=bool)
-        for number, file in enumerate(tqdm(audio, "decode", unit="file", disable=None, leave=False)):
-            try:
-                with one_thread():
-                    signal, _ = files.read(file.path, sample_rate, channels)
-            except CodecError:
-                continue  # reading it again when it is drawn tells why
-            self._samples[:, self._ends[number] - file.length : self._ends[number]] = signal
-            self._held[number] = True
-
-    def holds(self, file: int) -> bool:
-        return bool(self._held[file])
-
-    def span(self, file: int, start: int, length: int) -> Float[Tensor, "c t"]:
-        end = int(self._ends[file])
-        first = (int(self._ends[file - 1]) if file else 0) + start
-        found = self._samples[:, first : min(first + length, end)]
-        return F.pad(found, (0, length - found.shape[-1]))
 
 
 class AudioCentres(Dataset[Tensor]):

@@ -1,5 +1,6 @@
 """Audio as the medium of a codec: files, seconds, kbit/s, and what TensorBoard shows."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -11,10 +12,12 @@ from neuralcodecs.audio import files
 from neuralcodecs.audio.resample import resample, resampled_length
 from neuralcodecs.criteria import Metric
 from neuralcodecs.errors import CodecError
-from neuralcodecs.medium import Medium, SignalInfo, Writer
+from neuralcodecs.medium import Medium, SignalInfo, Writer, check_weights
 
 FLOOR_DB = -100.0
 """Darkest level of a spectrogram, relative to a sine at full scale."""
+DIFFERENCE_DB = 40.0
+"""Largest difference of two spectrograms that is told apart."""
 COLUMNS = 1000
 """Widest spectrogram, in pixels."""
 
@@ -31,6 +34,7 @@ class Audio(Medium):
     """
 
     unit = "kbit/s"
+    speed_unit = "x real time"
     suffixes = (".wav", ".flac", ".ogg", ".mp3")
 
     def __init__(self, sample_rate: int, channels: int = 1) -> None:
@@ -64,30 +68,48 @@ class Audio(Medium):
     def bitrate(self, bits: float, shape: tuple[int, ...]) -> float:
         return bits / self.extent(shape) / 1000
 
-    def metrics(self) -> list[Metric]:
+    def speed(self, extent: float, seconds: float) -> float:
+        return extent / seconds
+
+    def metrics(self, weights: Mapping[str, Path] | None = None) -> list[Metric]:
         from neuralcodecs.audio.metrics import default_metrics  # its packages are slow to import
 
+        check_weights(weights or {})
         return default_metrics()
+
+    def picture(self, signal: Float[Tensor, "c t"]) -> Float[Tensor, "3 height width"]:
+        """The spectrogram of the mean of the channels."""
+        return _coloured(spectrogram(files.mix(signal.detach().cpu().float(), 1)[0]), "magma")
+
+    def difference(
+        self, decoded: Float[Tensor, "c t"], original: Float[Tensor, "c t"]
+    ) -> Float[Tensor, "3 height width"]:
+        """Difference of the spectrograms within +-40 dB: red where the decoding is louder, blue where it is quieter."""
+        ours, theirs = (spectrogram(files.mix(x.detach().cpu().float(), 1)[0]) for x in (decoded, original))
+        return _coloured(((ours - theirs) * -FLOOR_DB / (2 * DIFFERENCE_DB) + 0.5).clamp(0, 1), "coolwarm")
 
     def show(self, writer: Writer, tag: str, signal: Float[Tensor, "c t"], step: int) -> None:
         """The sound and its spectrogram, both of the mean of the channels."""
-        mono = files.mix(signal.detach().cpu().float(), 1)
-        writer.add_audio(tag, mono.clamp(-1, 1), step, self.rate)
-        writer.add_image(f"{tag}/spectrogram", spectrogram(mono[0]), step)
+        writer.add_audio(tag, files.mix(signal.detach().cpu().float(), 1).clamp(-1, 1), step, self.rate)
+        writer.add_image(f"{tag}/spectrogram", self.picture(signal), step)
 
 
-def spectrogram(signal: Float[Tensor, " t"]) -> Float[Tensor, "rgb height width"]:
-    """Picture of the log-magnitude STFT (Hann window of 1024): -100 to 0 dB, 0 dB being a sine at full scale.
+def spectrogram(signal: Float[Tensor, " t"]) -> Float[Tensor, "height width"]:
+    """Log-magnitude STFT (Hann window of 1024): 0 for -100 dB to 1 for 0 dB, 0 dB being a sine at full scale.
 
-    The scale is fixed, so that pictures of a reference and of its decodings can be compared. Low frequencies are below.
+    The scale is fixed, so that a reference and its decodings can be compared. Low frequencies are below.
     """
-    import matplotlib  # only pictures need it
-
     size = 1024
     hop = max(size // 4, -(-signal.shape[-1] // COLUMNS))
     window = torch.hann_window(size)
     spectrum = torch.stft(signal, size, hop, window=window, pad_mode="constant", return_complex=True)
     decibels = 20 * torch.log10(spectrum.abs() * 2 / window.sum() + 1e-12)
-    level = (1 - decibels / FLOOR_DB).clamp(0, 1).flip(0)
-    colours = matplotlib.colormaps["magma"](level.numpy())[..., :3]
-    return torch.from_numpy(colours).float().permute(2, 0, 1).contiguous()
+    return (1 - decibels / FLOOR_DB).clamp(0, 1).flip(0)
+
+
+def _coloured(level: Float[Tensor, "height width"], colours: str) -> Float[Tensor, "3 height width"]:
+    """Levels in [0, 1] as colours of a matplotlib map."""
+    import matplotlib  # only pictures need it
+
+    picture = matplotlib.colormaps[colours](level.numpy())[..., :3]
+    return torch.from_numpy(picture).float().permute(2, 0, 1).contiguous()

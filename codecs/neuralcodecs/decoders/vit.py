@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from neuralcodecs.codec import Decoder
 from neuralcodecs.codes import Shape
-from neuralcodecs.layers import CONVS, EMBEDDING_STD, keep_variance, linear, patch_grid, transformer
+from neuralcodecs.layers import CONVS, EMBEDDING_STD, keep_variance, linear, patch_grid, vit_blocks
 
 
 class ViTDecoder(Decoder):
@@ -44,7 +44,7 @@ class ViTDecoder(Decoder):
         self.first = linear(dim, width)
         self.positions = nn.Parameter(EMBEDDING_STD * torch.randn(self.count + tokens, width))
         self.mask_token = nn.Parameter(EMBEDDING_STD * torch.randn(width))
-        self.transformer = transformer(width, depth, heads)
+        self.transformer = vit_blocks(width, depth, heads)
         self.to_patches = linear(width, channels * patch**axes)
         self.smooth = keep_variance(CONVS[axes](channels, channels, 3, padding=1), 0.0)
 

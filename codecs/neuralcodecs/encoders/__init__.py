@@ -1,7 +1,10 @@
 """Encoders."""
 
 from neuralcodecs.encoders.cnn import CNNEncoder
+from neuralcodecs.encoders.contextual import ContextualEncoder
+from neuralcodecs.encoders.dac import DACEncoder
+from neuralcodecs.encoders.downsampled import DownsampledEncoder
 from neuralcodecs.encoders.seanet import SEANetEncoder
 from neuralcodecs.encoders.vit import ViTEncoder
 
-__all__ = ["CNNEncoder", "SEANetEncoder", "ViTEncoder"]
+__all__ = ["CNNEncoder", "ContextualEncoder", "DACEncoder", "DownsampledEncoder", "SEANetEncoder", "ViTEncoder"]

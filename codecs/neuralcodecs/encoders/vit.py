@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from neuralcodecs.codec import Encoder
 from neuralcodecs.codes import Shape
 from neuralcodecs.errors import CodecError
-from neuralcodecs.layers import CONVS, EMBEDDING_STD, keep_variance, linear, pad_to, patch_grid, transformer
+from neuralcodecs.layers import CONVS, EMBEDDING_STD, keep_variance, linear, pad_to, patch_grid, vit_blocks
 
 
 class ViTEncoder(Encoder):
@@ -20,7 +20,7 @@ class ViTEncoder(Encoder):
 
     A smaller signal is padded at its far ends by repeating its last values; larger ones need a ``Tiles`` segmenter of
     this size in the codec. The strides are the size: what one list of tokens stands for.
-    Fresh weights keep the variance of the signal (``transformer`` says how).
+    Fresh weights keep the variance of the signal (``vit_blocks`` says how).
 
     TiTok-B-64: ``dim=12, tokens=64``; -S-128: ``tokens=128, width=512, depth=8, heads=8``;
     -L-32: ``tokens=32, width=1024, depth=24, heads=16``.
@@ -51,7 +51,7 @@ class ViTEncoder(Encoder):
         self.embed = keep_variance(CONVS[len(size)](channels, width, patch, patch))
         self.positions = nn.Parameter(EMBEDDING_STD * torch.randn(count + tokens, width))
         self.latent_tokens = nn.Parameter(EMBEDDING_STD * torch.randn(tokens, width))
-        self.transformer = transformer(width, depth, heads)
+        self.transformer = vit_blocks(width, depth, heads)
         self.last = linear(width, dim)
 
     def forward(self, signal: Float[Tensor, "b c *space"]) -> Float[Tensor, "b d k"]:

@@ -48,8 +48,9 @@ class Setting:
     """All files at one number of levels.
 
     Rates are in the medium's unit: total bits over total extent. ``figures`` are means over the files that have a
-    value; ``failures`` count the others by metric. ``usage``, ``perplexity`` and ``entropy_bits`` are per codebook,
-    over all codes of all files. Speeds are extent per second, from signal to file and from file to signal.
+    value, or of all files together; ``failures`` count the others by metric. ``usage``, ``perplexity`` and
+    ``entropy_bits`` are per codebook, over all codes of all files. Speeds are in the medium's ``speed_unit``, from
+    signal to file and from file to signal.
     """
 
     levels: int
@@ -71,9 +72,12 @@ class Evaluation:
     """Rows and their summary per setting; ``unreadable`` names the files that could not be read, with the reason."""
 
     unit: str
+    speed_unit: str
     settings: list[Setting] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    """Why a metric of all files together has no figure."""
     definitions: dict[str, str] = field(default_factory=dict)
     parameters: dict[str, int] = field(default_factory=dict)
 
@@ -118,10 +122,12 @@ def evaluate(
     parts: dict[str, nn.Module] = {"encoder": codec.encoder, "quantizer": codec.quantizer, "decoder": codec.decoder}
     result = Evaluation(
         unit=codec.medium.unit,
+        speed_unit=codec.medium.speed_unit,
         definitions={name: metric.definition for metric in metrics for name in metric.names},
         parameters={name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()},
     )
     histograms = {n: [np.zeros(k, dtype=np.int64) for k in codec.quantizer.codebook_sizes[:n]] for n in levels}
+    gathering = {n: [metric.fresh() for metric in metrics] for n in levels}
     identity = fingerprint(codec)
     with evaluating(codec):
         for path in tqdm(list(files), desc="evaluate", unit="file", disable=not progress):
@@ -134,11 +140,15 @@ def evaluate(
                 trip = _round_trip(codec, identity, signal, original, n)
                 for histogram, codes in zip(histograms[n], trip.codes["codes"][0], strict=True):
                     histogram += np.bincount(codes.flatten().cpu().numpy(), minlength=len(histogram))
-                result.rows.append(_judge(codec, str(path), signal, n, trip, metrics))
+                result.rows.append(_judge(codec, str(path), signal, n, trip, gathering[n]))
     if not result.rows:
         reason = next(iter(result.unreadable.values()), "the list of files is empty")
         raise CodecError(f"nothing could be evaluated: {reason}")
-    result.settings = [_summarize([r for r in result.rows if r.levels == n], histograms[n], codec) for n in levels]
+    for n in levels:
+        rows = [row for row in result.rows if row.levels == n]
+        setting = _summarize(rows, histograms[n], codec)
+        result.failures |= _over_files(gathering[n], setting)
+        result.settings.append(setting)
     return result
 
 
@@ -217,9 +227,21 @@ def _summarize(rows: list[Row], histograms: list[np.ndarray], codec: Codec) -> S
         usage=[float((histogram > 0).mean()) for histogram in histograms],
         perplexity=[float(2**h) for h in entropies],
         entropy_bits=entropies,
-        encode_speed=extent / sum(row.encode_seconds for row in rows),
-        decode_speed=extent / sum(row.decode_seconds for row in rows),
+        encode_speed=codec.medium.speed(extent, sum(row.encode_seconds for row in rows)),
+        decode_speed=codec.medium.speed(extent, sum(row.decode_seconds for row in rows)),
     )
+
+
+def _over_files(metrics: Sequence[Metric], setting: Setting) -> dict[str, str]:
+    """Add to ``setting`` the figures of all files together; why some have none."""
+    reasons: dict[str, str] = {}
+    for metric in metrics:
+        try:
+            setting.figures.update(metric.over_files())
+        except MetricFailure as error:
+            reasons |= dict.fromkeys(metric.names, str(error))
+    setting.failures.update(dict.fromkeys(reasons, setting.files))
+    return reasons
 
 
 def _entropy(histogram: np.ndarray) -> float:

@@ -43,18 +43,31 @@ def summary(setting: Setting) -> dict[str, Any]:
 
 
 def table(evaluation: Evaluation) -> str:
-    """A line per setting. Speeds are extent per second: times real time for audio, pixels per second for images."""
+    """A line per setting, and one per codebook of the last setting where it has several."""
     names = list(dict.fromkeys(name for s in evaluation.settings for name in (*s.figures, *s.failures)))
     header = ["levels", *(f"{kind} {evaluation.unit}" for kind in ("nominal", "entropy", "written")), *names]
-    lines = [[*header, "usage %", "encode x", "decode x"]]
+    lines = [[*header, "usage %", *(f"{way} {evaluation.speed_unit}" for way in ("encode", "decode"))]]
     for s in evaluation.settings:
         figures = [_figure(s, name) for name in names]
         usage = f"{100 * sum(s.usage) / len(s.usage):.0f}"
         rates = [f"{rate:.3f}" for rate in (s.nominal, s.entropy, s.written)]
         lines.append([str(s.levels), *rates, *figures, usage, f"{s.encode_speed:.3g}", f"{s.decode_speed:.3g}"])
+    return "\n".join([*_aligned(lines), *codebooks(evaluation.settings[-1]), *notes(evaluation)])
+
+
+def codebooks(setting: Setting) -> list[str]:
+    """Usage, perplexity and entropy of each codebook, as lines; none for a single codebook."""
+    if len(setting.usage) == 1:
+        return []
+    figures = zip(setting.usage, setting.perplexity, setting.entropy_bits, strict=True)
+    lines = [["codebook", "usage %", "perplexity", "entropy bits"]]
+    lines += [[str(n), f"{100 * u:.1f}", f"{p:.1f}", f"{h:.3f}"] for n, (u, p, h) in enumerate(figures)]
+    return [f"codebooks at {setting.levels} levels", *_aligned(lines)]
+
+
+def _aligned(lines: list[list[str]]) -> list[str]:
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    text = ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
-    return "\n".join([*text, *notes(evaluation)])
+    return ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
 
 
 def notes(evaluation: Evaluation) -> list[str]:
@@ -64,6 +77,7 @@ def notes(evaluation: Evaluation) -> list[str]:
     for path, reason in evaluation.unreadable.items():
         lines.append(f"not read: {path}: {reason}")
     reasons = {(name, reason) for row in evaluation.rows for name, reason in row.failures.items()}
+    reasons |= set(evaluation.failures.items())
     return lines + [f"failed: {name}: {reason}" for name, reason in sorted(reasons)]
 
 

@@ -4,15 +4,9 @@ from neuralcodecs.layers.conv import CONVS, Conv, Norm, PadMode, TransposedConv,
 from neuralcodecs.layers.initialisation import RELU_GAIN, SWISH_GAIN, identity, keep_variance, linear
 from neuralcodecs.layers.lstm import ResidualLSTM
 from neuralcodecs.layers.residual import BRANCH_GAIN, ResidualUnit
-from neuralcodecs.layers.resnet import (
-    NormLayer,
-    PlainNorm,
-    group_norm,
-    residual_middle,
-    residual_stage,
-)
+from neuralcodecs.layers.resnet import NormLayer, PlainNorm, group_norm, residual_middle, residual_stage
 from neuralcodecs.layers.shuffle import DepthToSpace, SpaceToDepth
-from neuralcodecs.layers.transformer import EMBEDDING_STD, patch_grid, transformer
+from neuralcodecs.layers.vit import EMBEDDING_STD, patch_grid, vit_blocks
 
 __all__ = [
     "BRANCH_GAIN",
@@ -39,5 +33,5 @@ __all__ = [
     "patch_grid",
     "residual_middle",
     "residual_stage",
-    "transformer",
+    "vit_blocks",
 ]

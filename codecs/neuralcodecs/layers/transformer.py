@@ -1,56 +1,126 @@
-"""Pre-norm transformer of the ViT (https://arxiv.org/abs/2010.11929)."""
+"""A causal transformer over time with a bounded past, as in Mimi (https://arxiv.org/abs/2410.00037, section 3.3.1).
 
+Pre-norm layers with rotary positions (https://arxiv.org/abs/2104.09864, halves paired) and LayerScale (2103.17239).
+"""
+
+import torch
+import torch.nn.functional as F
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from neuralcodecs.errors import CodecError
-from neuralcodecs.layers.conv import CONVS
-from neuralcodecs.layers.initialisation import linear
 
-EMBEDDING_STD = 0.5
-"""Of fresh positions and learned tokens, beside patches of unit variance."""
-GELU_GAIN = 1.534
-"""1 / sqrt(E[gelu(x) ** 2]) for normal x."""
+LONGEST_PERIOD = 10_000.0
+"""Of the rotary positions, in steps."""
 
 
-class TransformerBlock(nn.Module):
-    """Layer norm, self-attention, add; layer norm, MLP of four times the width with GELU, add.
+class Attention(nn.Module):
+    """Each position attends to itself and the ``context - 1`` positions before it.
 
-    The last layer of both branches starts at ``1 / sqrt(2 * depth)`` of unit variance, so that all of them together
-    add one unit.
+    Positions are an argument and keys and values can be computed apart (``project``), so that a step with a cache is
+    ``attend`` on the cached keys followed by the new ones.
+
+    Args:
+        dim: channels.
+        heads: must divide ``dim`` into even parts.
+        context: positions that a position sees, its own included.
     """
 
-    def __init__(self, width: int, heads: int, depth: int) -> None:
+    def __init__(self, dim: int, heads: int, context: int) -> None:
         super().__init__()
-        self.heads = heads
-        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.project_in = linear(width, 3 * width)
-        self.project_out = linear(width, width, (2 * depth) ** -0.5)
-        self.mlp = nn.Sequential(
-            linear(width, 4 * width), nn.GELU(), linear(4 * width, width, GELU_GAIN * (2 * depth) ** -0.5)
+        if heads < 1 or dim % (2 * heads):
+            raise CodecError(f"{heads} heads do not divide {dim} channels into even parts: choose another number")
+        if context < 1:
+            raise CodecError(f"context {context}: give at least 1")
+        self.heads, self.context = heads, context
+        self.query, self.key, self.value, self.output = (nn.Linear(dim, dim, bias=False) for _ in range(4))
+
+    def forward(self, x: Float[Tensor, "b t d"], positions: Int64[Tensor, " t"]) -> Float[Tensor, "b t d"]:
+        query, key, value = self.project(x, positions)
+        # queries in blocks of the context, each with the keys that it can see: memory grows with t, not with t^2
+        blocks = []
+        for start in range(0, x.shape[1], self.context):
+            queries = slice(start, start + self.context)
+            keys = slice(max(0, start - self.context + 1), queries.stop)
+            blocks.append(
+                self.attend(
+                    query[:, :, queries], key[:, :, keys], value[:, :, keys], positions[queries], positions[keys]
+                )
+            )
+        return torch.cat(blocks, dim=1)
+
+    def project(self, x: Float[Tensor, "b t d"], positions: Int64[Tensor, " t"]) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries and keys, turned by their positions, and values; each ``(b, heads, t, d / heads)``."""
+        query, key, value = (
+            rearrange(layer(x), "b t (h e) -> b h t e", h=self.heads) for layer in (self.query, self.key, self.value)
         )
+        return rotate(query, positions), rotate(key, positions), value
 
-    def forward(self, x: Float[Tensor, "b n c"]) -> Float[Tensor, "b n c"]:
-        query, key, value = rearrange(
-            self.project_in(self.norm1(x)), "b n (three h c) -> three b h n c", three=3, h=self.heads
-        )
-        mixed = F.scaled_dot_product_attention(query, key, value)
-        x = x + self.project_out(rearrange(mixed, "b h n c -> b n (h c)"))
-        return x + self.mlp(self.norm2(x))
+    def attend(
+        self,
+        query: Float[Tensor, "b h t e"],
+        key: Float[Tensor, "b h s e"],
+        value: Float[Tensor, "b h s e"],
+        query_positions: Int64[Tensor, " t"],
+        key_positions: Int64[Tensor, " s"],
+    ) -> Float[Tensor, "b t d"]:
+        """Output of the queries; keys out of a query's sight do not count."""
+        age = query_positions[:, None] - key_positions
+        seen = (age >= 0) & (age < self.context)
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=seen)
+        return self.output(rearrange(mixed, "b h t e -> b t (h e)"))
 
 
-def transformer(width: int, depth: int, heads: int) -> nn.Sequential:
-    """``depth`` blocks between two layer norms."""
-    if width % heads:
-        raise CodecError(f"width {width} is no multiple of heads {heads}: change one")
-    blocks = [TransformerBlock(width, heads, depth) for _ in range(depth)]
-    return nn.Sequential(nn.LayerNorm(width), *blocks, nn.LayerNorm(width))
+class TransformerLayer(nn.Module):
+    """Attention and a two-layer network with GELU, each on a normalised input, scaled per channel and added to it."""
+
+    def __init__(self, dim: int, heads: int, hidden: int, context: int, scale: float) -> None:
+        super().__init__()
+        self.attention = Attention(dim, heads, context)
+        self.attention_norm = nn.LayerNorm(dim)
+        self.attention_scale = nn.Parameter(torch.full((dim,), scale))
+        self.network = nn.Sequential(nn.Linear(dim, hidden, bias=False), nn.GELU(), nn.Linear(hidden, dim, bias=False))
+        self.network_norm = nn.LayerNorm(dim)
+        self.network_scale = nn.Parameter(torch.full((dim,), scale))
+
+    def forward(self, x: Float[Tensor, "b t d"], positions: Int64[Tensor, " t"]) -> Float[Tensor, "b t d"]:
+        x = x + self.attention_scale * self.attention(self.attention_norm(x), positions)
+        return x + self.network_scale * self.network(self.network_norm(x))
 
 
-def patch_grid(size: tuple[int, ...], patch: int) -> tuple[int, ...]:
-    """Patches along each axis; raises CodecError when they do not fill the size."""
-    if len(size) not in CONVS or patch < 1 or any(n < patch or n % patch for n in size):
-        raise CodecError(f"size {tuple(size)} is no multiple of patch {patch} on 1 to 3 axes: change one")
-    return tuple(n // patch for n in size)
+class Transformer(nn.Module):
+    """Layers one after the other over channels-first latents; no normalisation after the last.
+
+    Args:
+        dim: channels.
+        depth: layers.
+        heads: per layer.
+        hidden: width of each layer's network.
+        context: positions that a layer sees, the current one included; the whole sees ``depth`` times as far.
+        scale: initial LayerScale.
+    """
+
+    def __init__(
+        self, dim: int, depth: int = 8, heads: int = 8, hidden: int = 2048, context: int = 250, scale: float = 0.01
+    ) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(TransformerLayer(dim, heads, hidden, context, scale) for _ in range(depth))
+
+    def forward(self, latents: Float[Tensor, "b d t"]) -> Float[Tensor, "b d t"]:
+        x = latents.transpose(1, 2)
+        positions = torch.arange(x.shape[1], device=x.device)
+        for layer in self.layers:
+            x = layer(x, positions)
+        return x.transpose(1, 2)
+
+
+def rotate(x: Float[Tensor, "b h t e"], positions: Int64[Tensor, " t"]) -> Float[Tensor, "b h t e"]:
+    """Turn each pair of channels ``(i, i + e / 2)`` by ``position * LONGEST_PERIOD ** (-2 i / e)``, in fp32."""
+    size = x.shape[-1]
+    frequencies = LONGEST_PERIOD ** -(torch.arange(0, size, 2, device=x.device).float() / size)
+    angles = positions[:, None].float() * frequencies
+    first, second = x.float().chunk(2, dim=-1)
+    cosine, sine = angles.cos(), angles.sin()
+    turned = torch.cat((first * cosine - second * sine, second * cosine + first * sine), dim=-1)
+    return turned.to(x.dtype)

@@ -21,16 +21,20 @@ class Projected(Quantizer):
         dim: channels of the latents.
         quantizer: called with ``code_dim``.
         code_dim: channels in which to quantize.
+        bias: of both maps; Mimi's have none.
     """
 
     made_by_codec = {"quantizer": ("dim",)}
 
-    def __init__(self, dim: int, quantizer: QuantizerFactory, code_dim: int) -> None:
+    def __init__(self, dim: int, quantizer: QuantizerFactory, code_dim: int, bias: bool = True) -> None:
         super().__init__()
         self.dim = dim
-        self.inward = nn.Linear(dim, code_dim)
+        self.inward = nn.Linear(dim, code_dim, bias)
         self.quantizer = quantizer(code_dim)
-        self.outward = nn.Linear(code_dim, dim)
+        self.outward = nn.Linear(code_dim, dim, bias)
+        if bias:  # as published: the direction of a fresh encoder's quiet latents is then their own
+            nn.init.zeros_(self.inward.bias)
+            nn.init.zeros_(self.outward.bias)
         self.codebook_sizes = self.quantizer.codebook_sizes
         self.levels = self.quantizer.levels
 
@@ -54,7 +58,6 @@ class Projected(Quantizer):
 def map_channels(layer: nn.Linear, latents: Float[Tensor, "b d *grid"]) -> Float[Tensor, "b e *grid"]:
     """A 1 x 1 convolution over any number of axes, in full precision whatever autocast says."""
     with exact_products(latents.device):
-        mapped = functional.linear(
-            at_least_float32(latents).movedim(1, -1), at_least_float32(layer.weight), at_least_float32(layer.bias)
-        )
+        bias = None if layer.bias is None else at_least_float32(layer.bias)
+        mapped = functional.linear(at_least_float32(latents).movedim(1, -1), at_least_float32(layer.weight), bias)
     return mapped.movedim(-1, 1)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from neuralcodecs.codec import Quantized, Quantizer, QuantizerFactory
 from neuralcodecs.errors import CodecError
-from neuralcodecs.quantizers.numerics import at_least_float32, checked_levels, straight_through
+from neuralcodecs.quantizers.numerics import at_least_float32, checked_levels, idle, straight_through
 
 
 class ResidualStack(Quantizer):
@@ -82,6 +82,8 @@ class ResidualStack(Quantizer):
         losses = {name: torch.stack([part.losses[name] for part in parts]).mean() for name in parts[0].losses}
         statistics = {name: torch.cat([part.statistics[name] for part in parts]) for name in parts[0].statistics}
         output = straight_through(start, total) if self.detach_residuals else total
+        if self.training:
+            output = output + idle(self.stages[len(parts) :])
         return Quantized(output, torch.cat([part.codes for part in parts], dim=1), losses, statistics)
 
     def encode(self, latents: Float[Tensor, "b d *grid"], levels: int | None = None) -> Int64[Tensor, "b q *grid"]:

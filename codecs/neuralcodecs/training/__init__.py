@@ -1,12 +1,14 @@
 """Training: the only package that imports lightning."""
 
 from neuralcodecs.sources import Source
-from neuralcodecs.training.adversary import Adversary, Hinge, LeastSquares
+from neuralcodecs.training.adversary import Adversary
 from neuralcodecs.training.audio_data import AudioDataModule
 from neuralcodecs.training.average import WeightAverage
 from neuralcodecs.training.checkpoint import AtomicCheckpointIO
 from neuralcodecs.training.combine import Balancer, WeightedSum
 from neuralcodecs.training.data import Batch, Loading
+from neuralcodecs.training.games import Hinge, LeastSquares, LeCam, Linear, Mixed, NonSaturating
+from neuralcodecs.training.image_data import ImageDataModule
 from neuralcodecs.training.interrupt import SaveOnExit
 from neuralcodecs.training.judge import EvaluateCheckpoints
 from neuralcodecs.training.objectives import Reconstruct, Weighted
@@ -23,8 +25,13 @@ __all__ = [
     "CodecTask",
     "EvaluateCheckpoints",
     "Hinge",
+    "ImageDataModule",
+    "LeCam",
     "LeastSquares",
+    "Linear",
     "Loading",
+    "Mixed",
+    "NonSaturating",
     "Optimization",
     "OptimizerGroup",
     "Reconstruct",

@@ -1,52 +1,23 @@
 """The adversarial game as one object: a discriminator, its loss, and the gradients it gives to the codec.
 
-Losses: hinge (EnCodec, https://arxiv.org/abs/2210.13438 section 3.4) and least squares (DAC, https://arxiv.org/abs/2306.06546).
+Losses (``training/games.py``): hinge (EnCodec, https://arxiv.org/abs/2210.13438 section 3.4), least squares (DAC,
+https://arxiv.org/abs/2306.06546) and others.
 
     real, output.leaf --cat--> discriminator (one forward)
         fake logits, features --> adversarial, features: differentiated down to output.leaf only (terms on the output)
-        real and fake logits  --> discriminator: reaches the discriminator's parameters and ends at the leaf
+        real and fake logits  --> discriminator, regularizer: reach the discriminator's parameters, end at the leaf
 """
 
 import random
-from abc import ABC, abstractmethod
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from neuralcodecs.criteria import Discriminator, Verdict
+from neuralcodecs.training.games import Game, Hinge, Regularizer
 from neuralcodecs.training.seeds import derive
 from neuralcodecs.training.terms import Output, Term, Terms
-
-
-class Game(ABC):
-    """The two losses of a GAN, each for the logits of one (sub-)discriminator."""
-
-    @abstractmethod
-    def discriminator(self, real: Tensor, fake: Tensor) -> Float[Tensor, ""]: ...
-
-    @abstractmethod
-    def generator(self, fake: Tensor) -> Float[Tensor, ""]: ...
-
-
-class Hinge(Game):
-    """max(0, 1 - real) + max(0, 1 + fake); the generator's is max(0, 1 - fake)."""
-
-    def discriminator(self, real: Tensor, fake: Tensor) -> Float[Tensor, ""]:
-        return torch.relu(1 - real).mean() + torch.relu(1 + fake).mean()
-
-    def generator(self, fake: Tensor) -> Float[Tensor, ""]:
-        return torch.relu(1 - fake).mean()
-
-
-class LeastSquares(Game):
-    """(1 - real)^2 + fake^2; the generator's is (1 - fake)^2."""
-
-    def discriminator(self, real: Tensor, fake: Tensor) -> Float[Tensor, ""]:
-        return (1 - real).square().mean() + fake.square().mean()
-
-    def generator(self, fake: Tensor) -> Float[Tensor, ""]:
-        return (1 - fake).square().mean()
 
 
 def feature_distance(real: list[Verdict], fake: list[Verdict], relative: bool) -> Float[Tensor, ""]:
@@ -70,6 +41,7 @@ class Adversary(nn.Module):
         relative_features: divide each layer's distance by the real features' mean magnitude (EnCodec eq. 2).
         probability: share of optimizer steps in which the discriminator learns (EnCodec: 2/3 at 24 kHz, 1/2 at 48).
         start: batches before the game begins; until then the codec trains on the other terms alone.
+        regularizer: a further term of the discriminator, for example ``LeCam``.
     """
 
     def __init__(
@@ -81,6 +53,7 @@ class Adversary(nn.Module):
         relative_features: bool = True,
         probability: float = 1.0,
         start: int = 0,
+        regularizer: Regularizer | None = None,
     ) -> None:
         super().__init__()
         self.discriminator = discriminator
@@ -90,6 +63,7 @@ class Adversary(nn.Module):
         self.relative_features = relative_features
         self.probability = probability
         self.start = start
+        self.regularizer = regularizer
 
     def forward(self, output: Output, target: Float[Tensor, "b c *space"], batch: int, seed: int) -> Terms:
         """Terms of both players from one forward on [real; fake].
@@ -111,6 +85,9 @@ class Adversary(nn.Module):
         own = torch.stack([self.game.discriminator(r.logits, f.logits) for r, f in pairs]).mean()
         learns = random.Random(derive(seed, 1)).random() < self.probability
         terms["discriminator"] = Term(own, float(learns))
+        if self.regularizer is not None:
+            penalty = self.regularizer([v.logits for v in real], [v.logits for v in fake])
+            terms["regularizer"] = Term(penalty, self.regularizer.weight * learns)
         return terms
 
     def _idle(self, output: Output) -> Term:

@@ -53,21 +53,17 @@ class AudioDataModule(SignalDataModule):
     def training_examples(self, found: list[Entry]) -> tuple[Examples, list[str]]:
         rate, channels = self.medium.rate, self.medium.channels
         audio, failed = scan(found, rate)
-        self._stop_if_none(len(audio), failed)
+        self.stop_if_none(len(audio), failed)
         return AudioCrops(audio, rate, channels, self.length, self.augmentation, self.loading.cache), failed
 
     def validation_examples(self, found: list[Entry]) -> tuple[Dataset[Tensor], list[str]]:
         audio, failed = scan(found, self.medium.rate)
         longest = round(VALIDATION_SECONDS * self.medium.rate)
         centres = AudioCentres(audio, self.medium.rate, self.medium.channels, longest)
-        readable = []
-        for number, file in enumerate(audio):  # once now, so that no validation meets an unreadable file
-            try:
-                centres[number]
-                readable.append(file)
-            except CodecError as error:
-                failed.append(str(error))
-        self._stop_if_none(len(readable), failed)
+        usable, broken = self.readable(list(range(len(audio))), centres.__getitem__)
+        failed += broken
+        self.stop_if_none(len(usable), failed)
+        readable = [audio[number] for number in usable]
         return AudioCentres(readable, self.medium.rate, self.medium.channels, longest), failed
 
     def extent(self, shape: tuple[int, ...]) -> float:
@@ -77,8 +73,3 @@ class AudioDataModule(SignalDataModule):
     @property
     def validation_batch_size(self) -> int:
         return max(1, round(self.batch_size * self.length / (VALIDATION_SECONDS * self.medium.rate)))
-
-    @staticmethod
-    def _stop_if_none(files: int, failed: list[str]) -> None:
-        if not files:
-            raise CodecError(f"none of {len(failed)} files can be used, the first: {failed[0]}")

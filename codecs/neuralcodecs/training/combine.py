@@ -52,9 +52,13 @@ class WeightedSum(Combination):
 class Balancer(Combination):
     """Gives each term a fixed share of the gradient at the output, whatever its scale (arXiv 2210.13438, eq. 5).
 
-    gradient = sum_i R * (w_i / sum_j w_j) * g_i / (eps + <|g_i|>), where |g_i| is the L2 norm per batch item, averaged
-    over the batch and over ranks, and <> an exponential average with bias correction. The averages are buffers: they
-    are checkpointed, and nothing leaves the device.
+    gradient = sum_i R * (w_i / sum_j w_j) * g_i / (eps + <|g_i|>), where |g_i| is the L2 norm per batch item, summed
+    over the batch of a rank and averaged over ranks, and <> an exponential average with bias correction. The averages
+    are buffers: they are checkpointed, and nothing leaves the device.
+
+    With the sum the result is a mean over the batch, as every other loss is, so that neither the batch size nor the
+    number of ranks moves the balance between these terms and those that reach parameters by themselves (commitment).
+    The published code has the mean there: in its run of 8 items per rank these terms weigh 8 times as much, R = 8 here.
 
     Args:
         names: the terms on the output that may occur, in any step.
@@ -84,7 +88,7 @@ class Balancer(Combination):
     def gradient(self, terms: Terms, leaf: Float[Tensor, "b c *space"]) -> Float[Tensor, "b c *space"]:
         gradients = [gradient_at(term.value, leaf) for term in terms.values()]
         present = [self.names.index(name) for name in terms]
-        average = self._update(present, torch.stack([g.flatten(1).norm(dim=1).mean() for g in gradients]))
+        average = self._update(present, torch.stack([g.flatten(1).norm(dim=1).sum() for g in gradients]))
         total_weight = sum(term.weight for term in terms.values())
         shares = self.total_norm / total_weight * torch.tensor([t.weight for t in terms.values()])
         scales = shares.to(average, non_blocking=True) / (self.epsilon + average)

@@ -4,9 +4,9 @@ import signal
 import time
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import lightning as L
 import torch
@@ -20,6 +20,8 @@ from neuralcodecs.training.seeds import derive
 from neuralcodecs.training.stream import REPLACEMENTS, Batch, BatchStream, Examples, Shard
 
 __all__ = ["Batch", "Examples", "Loading", "SignalDataModule", "TrainLoader"]
+
+T = TypeVar("T")
 
 NAMED = 20
 """Bad files that the message of a stopped run lists."""
@@ -179,6 +181,24 @@ class SignalDataModule(L.LightningDataModule, ABC):
                 f"{len(self._bad)} of {self._files} files cannot be used, more than the share of "
                 f"{self.loading.max_bad} that loading.max_bad allows: {listed}"
             )
+
+    @staticmethod
+    def readable(items: Sequence[T], read: Callable[[T], object]) -> tuple[list[T], list[str]]:
+        """The items that can be read, each tried now so that no validation meets another; a line for each other."""
+        good, failed = [], []
+        for item in items:
+            try:
+                read(item)
+                good.append(item)
+            except CodecError as error:
+                failed.append(str(error))
+        return good, failed
+
+    @staticmethod
+    def stop_if_none(files: int, failed: list[str]) -> None:
+        """Raises CodecError where no file is left."""
+        if not files:
+            raise CodecError(f"none of {len(failed)} files can be used, the first: {failed[0]}")
 
     def state_dict(self) -> dict[str, Any]:
         return {"next_batch": self.next_batch, "seed": self.loading.seed}

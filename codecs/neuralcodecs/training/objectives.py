@@ -26,6 +26,9 @@ class Weighted(nn.Module):
 class Objective(nn.Module, ABC):
     """One way to train a codec."""
 
+    needs_adversary: bool = False
+    """Whether nothing of its own judges the output."""
+
     @abstractmethod
     def forward(
         self, codec: Codec, signal: Float[Tensor, "b c *space"], levels: int
@@ -34,7 +37,7 @@ class Objective(nn.Module, ABC):
 
 
 class Reconstruct(Objective):
-    """Decode what was encoded and compare.
+    """Decode what was encoded and compare; without any loss, an adversary alone judges the output (Mimi).
 
     Args:
         waveform: distance of samples or pixels.
@@ -53,8 +56,7 @@ class Reconstruct(Objective):
         super().__init__()
         slots = {"waveform": waveform, "spectrum": spectrum, "perceptual": perceptual}
         self.losses: dict[str, Weighted] = {name: loss for name, loss in slots.items() if loss is not None}
-        if not self.losses:
-            raise CodecError("Reconstruct has no loss: give at least one of waveform, spectrum, perceptual")
+        self.needs_adversary = not self.losses
         self._modules_of_losses = nn.ModuleDict(self.losses)
         self.quantization = dict(quantization or {})
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from neuralcodecs.codec import Codec
+from neuralcodecs.errors import CodecError
 from neuralcodecs.training.adversary import Adversary
 from neuralcodecs.training.combine import Combination, WeightedSum
 from neuralcodecs.training.data import Batch
@@ -75,6 +76,9 @@ class CodecTask(L.LightningModule):
         adversary: optional discriminator.
         combination: of the terms; a weighted sum by default.
         stage: what is frozen and what is loaded from an earlier run.
+
+    Raises:
+        CodecError: neither the objective nor an adversary judges the output.
     """
 
     def __init__(
@@ -87,6 +91,10 @@ class CodecTask(L.LightningModule):
         stage: Stage | None = None,
     ) -> None:
         super().__init__()
+        if objective.needs_adversary and adversary is None:
+            raise CodecError(
+                "nothing judges the output: give the objective a loss (waveform, spectrum, perceptual), or an adversary"
+            )
         self.codec = codec
         self.objective = objective
         self.adversary = adversary

@@ -63,6 +63,8 @@ class DACDiscriminator(Discriminator):
 
     Signals with a peak below 1e-3 (-60 dB) are scaled as if it were 1e-3. The published code divides by any peak: there
     the gradient of a nearly silent output is up to 8e8 times that of a loud one, and one such item ruins a step.
+
+    ``channels`` and ``filters``: widths of the layers of the two.
     """
 
     def __init__(
@@ -70,10 +72,12 @@ class DACDiscriminator(Discriminator):
         periods: tuple[int, ...] = (2, 3, 5, 7, 11),
         windows: tuple[int, ...] = (2048, 1024, 512),
         edges: tuple[float, ...] = BAND_EDGES,
+        channels: tuple[int, ...] = (32, 128, 512, 1024, 1024),
+        filters: int = 32,
     ) -> None:
         super().__init__()
-        self.periods = MultiPeriodDiscriminator(periods)
-        self.bands = MultiBandSTFTDiscriminator(windows, edges)
+        self.periods = MultiPeriodDiscriminator(periods, channels)
+        self.bands = MultiBandSTFTDiscriminator(windows, edges, filters)
 
     def forward(self, signal: Float[Tensor, "b c t"]) -> list[Verdict]:
         signal = signal.float()

@@ -4,17 +4,16 @@ Weights are random (nothing is downloaded); codebooks are drawn from the model's
 """
 
 from collections.abc import Callable
-from functools import cache
+from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import SAMPLES
 from encodec import EncodecModel as EncodecPackageModel
+from published_audio import TOLERANCE, assert_many_codes_used, music, speech
 from torch import Tensor, nn
-from transformers import DacConfig, DacModel, EncodecConfig, EncodecModel
+from transformers import EncodecConfig, EncodecModel
 
 from neuralcodecs import Codec, CodecError, Codes
-from neuralcodecs.audio.medium import Audio
 from neuralcodecs.convert import from_encodec, from_transformers
 
 BANDWIDTHS_24KHZ = {1.5: 2, 3.0: 4, 6.0: 8, 12.0: 16, 24.0: 32}
@@ -29,25 +28,9 @@ CONFIG_48KHZ = {
     "use_causal_conv": False,
     "target_bandwidths": [3.0, 6.0, 12.0, 24.0],
 }
-TOLERANCE = 1e-4  # of the waveform, in absolute terms
 
 Published = tuple[Tensor, Tensor | None, Tensor]
 """Codes ``(b, q, n)``, scales ``(b, chunks)`` and waveform."""
-
-
-@cache
-def recordings() -> dict[str, Tensor]:
-    paths = sorted((SAMPLES / "speech" / "train").glob("kathleen*.flac"))[:2]
-    speech = torch.stack([Audio(24000).read(path)[0][:, 12000:40000] for path in paths])
-    return {"speech": speech, "music": Audio(48000, 2).read(SAMPLES / "music" / "loop_compus.flac")[0][None]}
-
-
-def speech(length: int) -> Tensor:
-    return recordings()["speech"][..., :length]
-
-
-def music(length: int) -> Tensor:
-    return recordings()["music"][..., 20000 : 20000 + length]
 
 
 @torch.no_grad()
@@ -135,12 +118,6 @@ def assert_equal(codec: Codec, signal: Tensor, levels: int, published: Published
     return codes
 
 
-def assert_many_codes_used(codes: Codes) -> None:
-    """A quarter as many as positions, or more, at every level: in pauses of speech neighbours share the first code."""
-    rows = codes["codes"].transpose(0, 1).flatten(1)
-    assert min(len(row.unique()) for row in rows) > rows.shape[1] / 4
-
-
 def test_transformers_24khz() -> None:
     """Lengths that are and are not multiples of the hop; two items at once."""
     model = transformers_model(EncodecConfig(), speech(24000))
@@ -212,8 +189,10 @@ def test_codec_shares_no_memory_with_the_model() -> None:
 
 
 def test_errors_name_what_cannot_be_converted() -> None:
-    with pytest.raises(CodecError, match="'dac'"):
-        from_transformers(DacModel(DacConfig(encoder_hidden_size=8, decoder_hidden_size=16)))
+    unknown = nn.Module()
+    unknown.config = SimpleNamespace(model_type="xcodec")
+    with pytest.raises(CodecError, match="'xcodec': only dac, encodec, mimi"):
+        from_transformers(unknown)
     with pytest.raises(CodecError, match=r"trim_right_ratio 0\.5"):
         from_transformers(EncodecModel(EncodecConfig(num_filters=4, trim_right_ratio=0.5)))
     with pytest.raises(CodecError, match=r"SEANetEncoder: size mismatch for layers\.0"):

@@ -1,4 +1,4 @@
-"""Published models as codecs of this package: EnCodec (https://arxiv.org/abs/2210.13438) with its exact weights."""
+"""EnCodec's published models, from the transformers library and from its own (https://arxiv.org/abs/2210.13438)."""
 
 import math
 import re
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from neuralcodecs.audio.medium import Audio
 from neuralcodecs.audio.segments import OverlapAdd, RootMeanSquare
 from neuralcodecs.codec import Codec
+from neuralcodecs.convert.weights import load_network, require
 from neuralcodecs.decoders import SEANetDecoder
 from neuralcodecs.encoders import SEANetEncoder
 from neuralcodecs.errors import CodecError
@@ -21,16 +22,11 @@ from neuralcodecs.quantizers.residual import ResidualVQ
 
 
 def from_transformers(model: nn.Module) -> Codec:
-    """A model of the transformers library as a codec with the same codes and, but for rounding, the same output.
-
-    Known: ``EncodecModel``. The codec is in evaluation mode, on the CPU, and shares no memory with the model.
+    """An ``EncodecModel`` of the transformers library as a codec.
 
     Raises:
-        CodecError: the model is of another kind, or set up in a way that no published model is and ours cannot be.
+        CodecError: the model is set up in a way that no published model is and ours cannot be.
     """
-    config: Any = model.config
-    if config.model_type != "encodec":
-        raise CodecError(f"cannot convert a transformers model of type {config.model_type!r}: only 'encodec'")
     return _build(_read_transformers(model))
 
 
@@ -41,23 +37,6 @@ def from_encodec(model: nn.Module) -> Codec:
         CodecError: the model is set up in a way that ours cannot be.
     """
     return _build(_read_encodec(model))
-
-
-def import_published(source: str) -> Codec:
-    """A model by hub id or local folder in the layout of the transformers library, which must be installed.
-
-    Raises:
-        CodecError: it cannot be had, or not converted.
-    """
-    try:
-        from transformers import AutoModel
-    except ImportError as error:
-        raise CodecError("import needs the transformers library: pip install 'neuralcodecs[bench]'") from error
-    try:
-        model = AutoModel.from_pretrained(source)
-    except (OSError, ValueError) as error:
-        raise CodecError(f"{source} cannot be loaded: {str(error).strip().splitlines()[0]}") from error
-    return from_transformers(model)
 
 
 @dataclass(frozen=True)
@@ -85,8 +64,8 @@ class _Published:
 def _read_transformers(model: nn.Module) -> _Published:
     config: Any = model.config
     quantizer: Any = model.quantizer
-    _require("trim_right_ratio", config.trim_right_ratio, 1.0)
-    _require("codebook_dim", config.codebook_dim, config.hidden_size)
+    require("trim_right_ratio", config.trim_right_ratio, 1.0)
+    require("codebook_dim", config.codebook_dim, config.hidden_size)
     return _Published(
         rate=config.sampling_rate,
         channels=config.audio_channels,
@@ -161,21 +140,7 @@ def _build(published: _Published) -> Codec:
         OverlapAdd(published.segment, published.overlap or 0.0) if published.segment else None,
         RootMeanSquare() if published.scaled else None,
     )
-    for part, name in ((codec.encoder, "encoder."), (codec.decoder, "decoder.")):
-        _load(part, {k.removeprefix(name): v for k, v in published.weights.items() if k.startswith(name)})
+    load_network(codec, published.weights)
     quantizer: Any = codec.quantizer
     quantizer.load_codebooks(published.codebooks)
     return codec.eval()
-
-
-def _load(part: nn.Module, weights: dict[str, Tensor]) -> None:
-    try:
-        part.load_state_dict(weights)
-    except RuntimeError as error:
-        detail = str(error).splitlines()[1].strip()
-        raise CodecError(f"these weights are not those of a {type(part).__name__}: {detail}") from error
-
-
-def _require(name: str, value: int | float, needed: int | float) -> None:
-    if value != needed:
-        raise CodecError(f"cannot convert a model with {name} {value}: only {needed}")
