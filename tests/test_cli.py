@@ -1,10 +1,13 @@
 """The commands as a user types them: what they write, what they refuse, and with which status."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import soundfile
+from conftest import ROOT
 from examples import clip, make_codec
 
 from neuralcodecs.cli import main
@@ -93,8 +96,25 @@ def test_export_is_the_model(tmp_path: Path, model: str) -> None:
     assert main(["decode", str(tmp_path / "a.ncs"), "-o", str(tmp_path / "b.wav"), "-m", str(tmp_path / "again")]) == 0
 
 
-@pytest.mark.parametrize("command", ["encode", "decode", "info", "evaluate", "import", "export"])
+@pytest.mark.parametrize("command", ["encode", "decode", "info", "evaluate", "import", "export", "models"])
 def test_help_shows_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         main([command, "--help"])
-    assert exit_.value.code == 0 and f"example: neuralcodecs {command}" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert exit_.value.code == 0 and f"example: neuralcodecs {command}" in said
+    assert all(f"\n  {status}  " in said for status in (0, 1, 2, 3, 130, 143))
+
+
+def test_every_exit_status_is_on_the_page_of_the_command_line() -> None:
+    page = (ROOT / "docs" / "cli.md").read_text()
+    assert all(f"| {status} |" in page for status in (0, 1, 2, 3, 130, 143))
+
+
+def test_a_reader_that_goes_away_is_not_an_error_message(tmp_path: Path, model: str) -> None:
+    assert main(["encode", str(clip(tmp_path, 200_000)), "-m", model]) == 0
+    command = [sys.executable, "-m", "neuralcodecs.cli", "decode", str(tmp_path / "clip.ncs"), "-o", "-", "-m", model]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT / "codecs") as process:
+        assert process.stdout and process.stderr
+        process.stdout.read(10)
+        process.stdout.close()
+        assert process.wait() == 1 and process.stderr.read() == b""

@@ -10,6 +10,7 @@ import torch
 import yaml
 from conftest import ROOT, SAMPLES
 from jsonargparse import ArgumentError, ArgumentParser
+from narrowing import narrow
 
 from neuralcodecs.cli import main
 from neuralcodecs.codec import Codec
@@ -30,18 +31,6 @@ SMALL = [
     "--trainer.enable_model_summary=false",
     "--data.init_args.loading.workers=0",
 ]
-WIDTHS = {
-    "filters": 8,
-    "width": 32,
-    "dim": 64,
-    "hidden": 64,
-    "channels": 16,
-    "code_dim": 32,
-    "heads": 4,
-    "depth": 2,
-    "multipliers": 2,
-}
-"""Arguments that only make a network larger, and what they are cut to: 3 steps of a full DAC take minutes on a CPU."""
 DATA = {"batch_size": 2, "segment_seconds": 0.5, "size": 64}
 """What a step is made of, where a data module has it."""
 CLIP = {1: (24000,), 2: (72, 100)}
@@ -56,15 +45,6 @@ def load(config: Path) -> dict[str, Any]:
 
 def codec_of(config: dict[str, Any], name: str = "a test") -> Codec:
     return build(config["model"]["init_args"]["codec"], name)
-
-
-def narrow(node: Any, name: str = "") -> Any:
-    """A config with smaller networks of the same structure. Of ``channels``, only lists are widths of layers."""
-    if isinstance(node, dict):
-        return {key: narrow(value, key) for key, value in node.items()}
-    if isinstance(node, list):
-        return [min(item, WIDTHS[name]) if name in WIDTHS else narrow(item) for item in node]
-    return min(node, WIDTHS[name]) if name in WIDTHS and name != "channels" else node
 
 
 def small(config: Path, clip: Path, first: Path) -> dict[str, Any]:

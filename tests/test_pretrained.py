@@ -23,7 +23,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_saved_and_loaded_it_is_the_same(folder: Path) -> None:
     codec, loaded = make_codec(segmented=True), Codec.from_pretrained(folder)
-    assert sorted(p.name for p in folder.iterdir()) == ["config.yaml", "model.safetensors"]
+    assert sorted(p.name for p in folder.iterdir()) == ["README.md", "config.yaml", "model.safetensors"]
     assert fingerprint(loaded) == fingerprint(codec) and not loaded.training
     signal = 0.1 * torch.randn(1, 1, 9000)
     assert torch.equal(loaded.decode(loaded.encode(signal)), codec.decode(codec.encode(signal)))
@@ -112,3 +112,46 @@ def test_the_fingerprint_is_of_encoder_and_quantizer() -> None:
     assert fingerprint(codec) == fingerprint(make_codec())
     codec.quantizer.load_codebooks(codec.quantizer.codebooks + 1e-6)
     assert fingerprint(codec) != fingerprint(make_codec())
+
+
+def test_the_hub_by_its_own_client(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A stand-in for the hub's client: what is pushed is what is fetched."""
+    import shutil
+
+    import huggingface_hub
+
+    hub = tmp_path / "hub"
+
+    class Api:
+        def __init__(self, token: str | None = None) -> None:
+            assert token == "secret"
+
+        def create_repo(self, repo_id: str, private: bool | None, exist_ok: bool) -> object:
+            assert private and exist_ok
+            return type("Repo", (), {"repo_id": f"someone/{repo_id}"})
+
+        def upload_folder(self, repo_id: str, folder_path: str, commit_message: str) -> str:
+            shutil.copytree(folder_path, hub / repo_id)
+            return f"https://hub/{repo_id}/{commit_message}"
+
+    def snapshot_download(repo_id: str, revision: str, token: str, allow_patterns: list[str]) -> str:
+        assert revision == "v1" and {"config.yaml", "model.safetensors"} <= set(allow_patterns)
+        return str(hub / repo_id)
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Api)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    codec = Codec.from_pretrained(folder)
+    assert codec.push_to_hub("mine", private=True, token="secret", message="m") == "https://hub/someone/mine/m"
+    assert (hub / "someone" / "mine" / "README.md").read_text().startswith("---\nlibrary_name: neuralcodecs\n")
+    assert fingerprint(Codec.from_pretrained("someone/mine", revision="v1")) == fingerprint(codec)
+
+
+def test_a_hub_that_cannot_be_reached_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    def offline(*arguments: object, **named: object) -> str:
+        raise OSError("no route\nto the hub")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
+    with pytest.raises(CodecError, match=r"no folder someone/else here.*no route$"):
+        Codec.from_pretrained("someone/else")

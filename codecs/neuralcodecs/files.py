@@ -1,22 +1,27 @@
 """Codes to .ncs files and back, and signal files to .ncs files and back: what the commands and the evaluation call."""
 
 import math
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from neuralcodecs.atomic import atomic
 from neuralcodecs.bitstream import Chunk, Header, Original, Reader, StreamSpec, write
 from neuralcodecs.bitstream.limits import CHUNK_POSITIONS, CHUNK_SYMBOLS
+from neuralcodecs.bitstream.metadata import Metadata
 from neuralcodecs.codec import Codec
 from neuralcodecs.codes import Codes, Stream
 from neuralcodecs.errors import CodecError
 from neuralcodecs.medium import SignalInfo
-from neuralcodecs.pieces import extent
+from neuralcodecs.pieces import SCALE_ALPHABET, extent
 from neuralcodecs.pretrained import fingerprint
 
 SUFFIX = ".ncs"
@@ -39,21 +44,53 @@ class Report:
 def encode_file(codec: Codec, source: Path, target: Path, levels: int | None = None) -> Report:
     """Encode one signal file; ``target`` appears whole or not at all."""
     signal, original = codec.medium.read(source)
-    codes = codec.encode(signal[None].to(codec.device), levels)
-    size = write_codes(target, codec, codes, original)
-    bits = (float(codec.bits(codes)[0]), 8.0 * size)
-    nominal, written = (codec.medium.bitrate(count, codes.shapes[0]) for count in bits)
-    return Report(size, nominal, written, codec.medium.unit)
+    codes = encode_signals(codec, [signal], levels)[0]
+    return report(codec, codes, write_codes(target, codec, codes, original))
+
+
+def encode_signals(codec: Codec, signals: Sequence[Float[Tensor, "c ..."]], levels: int | None = None) -> list[Codes]:
+    """Codes of several signals, those of one shape coded together: the codes of each alone."""
+    shapes = [tuple(signal.shape[1:]) for signal in signals]
+    batch = torch.zeros(len(signals), codec.encoder.channels, *(max(axis) for axis in zip(*shapes, strict=True)))
+    for row, signal in zip(batch, signals, strict=True):
+        row[(slice(None), *(slice(n) for n in signal.shape[1:]))] = signal
+    return codec.encode(batch.to(codec.device), levels, shapes).items()
+
+
+def decode_codes(codec: Codec, items: Sequence[Codes]) -> list[Float[Tensor, "c ..."]]:
+    """Signals of the codes of several files, those of one shape and number of levels decoded together; on the CPU."""
+    signals: list[Tensor | None] = [None] * len(items)
+    groups: dict[tuple[tuple[int, ...], ...], list[int]] = defaultdict(list)
+    for index, codes in enumerate(items):
+        groups[tuple(stream.alphabet for stream in codes)].append(index)
+    for members in groups.values():
+        decoded = codec.decode(Codes.batch([items[i] for i in members])).cpu()
+        for index, signal in zip(members, decoded, strict=True):
+            signals[index] = signal[(slice(None), *(slice(n) for n in items[index].shapes[0]))]
+    return [signal for signal in signals if signal is not None]
 
 
 def decode_file(codec: Codec, source: Path, target: Path) -> None:
     """Decode one .ncs file to a signal file with the original's rate, channels and exact shape."""
     codes, original = read_codes(source, codec)
-    signal = codec.decode(codes)[0].cpu()
-    codec.medium.write(target, signal, original)
+    codec.medium.write(target, decode_codes(codec, [codes])[0], original)
 
 
-def write_codes(target: Path, codec: Codec, codes: Codes, original: SignalInfo, identity: bytes | None = None) -> int:
+def report(codec: Codec, codes: Codes, size: int) -> Report:
+    """What the codes of one signal cost in a file of ``size`` bytes."""
+    bits = (float(codec.bits(codes)[0]), 8.0 * size)
+    nominal, written = (codec.medium.bitrate(count, codes.shapes[0]) for count in bits)
+    return Report(size, nominal, written, codec.medium.unit)
+
+
+def write_codes(
+    target: Path,
+    codec: Codec,
+    codes: Codes,
+    original: SignalInfo,
+    identity: bytes | None = None,
+    metadata: Metadata | None = None,
+) -> int:
     """Write the codes of one signal; returns the file's size in bytes.
 
     ``identity``: the codec's fingerprint, from whoever handles many files; it costs a hash over all weights.
@@ -69,6 +106,7 @@ def write_codes(target: Path, codec: Codec, codes: Codes, original: SignalInfo, 
         shape=shape,
         streams=tuple(StreamSpec(s.name, tuple(s.alphabet), s.grids[0]) for s in codes),
         original=None if original == info else Original(original.rate, original.channels, original.shape),
+        metadata=metadata or None,
     )
     values = [stream.values[0].cpu().numpy() for stream in codes]
     with atomic(target) as temporary, temporary.open("wb") as file:
@@ -81,19 +119,32 @@ def read_codes(source: Path, codec: Codec, identity: bytes | None = None) -> tup
 
     Raises CodecError when the file is damaged or was made by another model.
     """
-    if not source.is_file():
-        raise CodecError(f"no file {source}")
-    with source.open("rb") as file:
-        reader = Reader(file)
+    with open_codes(source) as reader:
         header = reader.header
-        _check_model(codec, header, source, identity or fingerprint(codec))
+        check_fingerprint(header, source, identity or fingerprint(codec))
         values = reader.read_all()
+        header = reader.header  # an open file has told its lengths by now
+        check_header(codec, header, source)
     streams = tuple(
         Stream(spec.name, torch.from_numpy(array)[None].to(codec.device), spec.alphabet, (spec.grid,))
         for spec, array in zip(header.streams, values, strict=True)
     )
+    return Codes(streams, (header.shape,)), original_of(header)
+
+
+@contextmanager
+def open_codes(source: Path) -> Iterator[Reader]:
+    """A reader of the file; CodecError when there is none or its header is damaged."""
+    if not source.is_file():
+        raise CodecError(f"no file {source}")
+    with source.open("rb") as file:
+        yield Reader(file)
+
+
+def original_of(header: Header) -> SignalInfo:
+    """What the signal in the file was before the codec's medium read it."""
     original = header.original or Original(header.rate, header.channels, header.shape)
-    return Codes(streams, (header.shape,)), SignalInfo(original.rate, original.channels, original.shape)
+    return SignalInfo(original.rate, original.channels, original.shape)
 
 
 def nominal_rates(codec: Codec) -> list[float]:
@@ -113,13 +164,22 @@ def levels_for(codec: Codec, bitrate: float) -> int:
     return fitting[-1]
 
 
-def _check_model(codec: Codec, header: Header, source: Path, own: bytes) -> None:
+def check_fingerprint(header: Header, source: Path, own: bytes) -> None:
+    """CodecError when another model made the file than the one whose fingerprint is ``own``."""
     if header.fingerprint != own:
         raise CodecError(f"{source} was made by model {header.fingerprint.hex()}, not by {own.hex()}: name it with -m")
+
+
+def check_header(codec: Codec, header: Header, source: Path) -> None:
+    """CodecError unless the streams are those that ``codec`` writes for a signal of the header's shape."""
     main = header.streams[0]
     sizes = codec.quantizer.codebook_sizes[: len(main.alphabet)]
     if (main.name, main.alphabet) != ("codes", sizes) or main.grid != codec.grid(header.shape):
         raise CodecError(f"{source}: grid {main.grid} or alphabet is not what this model writes for {header.shape}")
+    side = [(stream.name, stream.alphabet, stream.grid) for stream in header.streams[1:]]
+    scale = ("scale", (SCALE_ALPHABET,), (len(codec.pieces(header.shape)),))
+    if side != ([] if codec.scaler is None else [scale]):
+        raise CodecError(f"{source}: its side streams are not what this model writes for {header.shape}: it is forged")
 
 
 def _chunks(codec: Codec, shape: tuple[int, ...], values: list[np.ndarray]) -> Iterable[Chunk]:

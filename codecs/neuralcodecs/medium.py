@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -21,6 +21,16 @@ class SignalInfo:
     rate: int
     channels: int
     shape: tuple[int, ...]
+
+
+class Span(NamedTuple):
+    """A part of a file in time: samples ``start`` to ``stop`` of the original, made of ``first`` to ``last`` of the
+    codec's signal (the resampling filter's reach included)."""
+
+    start: int
+    stop: int
+    first: int
+    last: int
 
 
 @runtime_checkable
@@ -55,6 +65,21 @@ class Medium(Configured, ABC):
     @abstractmethod
     def write(self, path: Path, signal: Float[Tensor, "c *space"], original: SignalInfo) -> None:
         """Write a signal with the original's rate, channels and exact shape."""
+
+    def facts(self, path: Path) -> dict[str, object]:
+        """What metadata may say of the file's format, beyond ``SignalInfo``."""
+        return {}
+
+    def span(self, start: float, stop: float | None, length: int, original: SignalInfo) -> Span:
+        """Where seconds ``start`` to ``stop`` (None: the end) are in a signal of ``length`` samples.
+
+        Raises CodecError for a medium without time, and for a range outside the signal.
+        """
+        raise CodecError("--from and --to are seconds: this file has none, decode it whole")
+
+    def write_span(self, path: Path, signal: Float[Tensor, "c *space"], span: Span, original: SignalInfo) -> None:
+        """Write ``span``, given samples ``span.first`` to ``span.last`` of the codec's signal, as ``write`` would."""
+        raise CodecError(f"{path}: this medium has no time, so no part of it can be written")
 
     @abstractmethod
     def extent(self, shape: tuple[int, ...]) -> float:

@@ -59,11 +59,8 @@ def scale_stream(scales: list[Float[Tensor, " b"]]) -> Stream:
     return Stream("scale", patterns[:, None], (SCALE_ALPHABET,), ((len(scales),),) * len(patterns))
 
 
-def scale_of(
-    codes: Int64[Tensor, "b 1 pieces"], index: int, piece: Float[Tensor, "b c *_"]
-) -> Float[Tensor, "b *ones"]:
-    """The scales of one piece, exactly, to multiply it by."""
-    pattern = codes[:, 0, index]
+def scale_of(pattern: Int64[Tensor, " b"], piece: Float[Tensor, "b c *_"]) -> Float[Tensor, "b *ones"]:
+    """The scales of one piece, exactly, to multiply it by; ``pattern``: its entry of the side stream."""
     scale = (pattern - (pattern >> 31 << 32)).int().view(torch.float32)
     return scale.to(piece).view(-1, *(1,) * (piece.ndim - 1))
 

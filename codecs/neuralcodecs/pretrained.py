@@ -12,48 +12,74 @@ from typing import Any
 
 import torch
 import yaml
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from neuralcodecs import hub, models
 from neuralcodecs.atomic import atomic
+from neuralcodecs.card import CARD, card
 from neuralcodecs.checkpoints import FOLDER, newest
 from neuralcodecs.codec import Codec
 from neuralcodecs.errors import CodecError
+from neuralcodecs.models import FINGERPRINT, WEIGHTS
 
 CONFIG = "config.yaml"
-WEIGHTS = "model.safetensors"
+DISCRIMINATOR = "discriminator.safetensors"
 MAX_CONFIG_BYTES = 1_000_000
 
 
-def save(codec: Codec, directory: Path) -> None:
-    """Write ``config.yaml`` and ``model.safetensors`` into ``directory``, made if needed."""
+def save(
+    codec: Codec,
+    directory: Path,
+    metrics: dict[str, Any] | None = None,
+    discriminator: dict[str, Tensor] | None = None,
+) -> None:
+    """Write ``config.yaml``, ``model.safetensors`` and ``README.md`` into ``directory``, made if needed.
+
+    ``metrics``: an evaluation for the card. ``discriminator``: its tensors, for whoever trains on; a file of their own.
+    """
     directory.mkdir(parents=True, exist_ok=True)
-    with atomic(directory / WEIGHTS) as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in codec.state_dict().items()}, temporary)
+    identity = fingerprint(codec).hex()
+    if discriminator is not None:
+        _save_tensors(discriminator, directory / DISCRIMINATOR, {})
+    _save_tensors(codec.state_dict(), directory / WEIGHTS, {FINGERPRINT: identity})
+    with atomic(directory / CARD) as temporary:
+        temporary.write_text(card(codec, identity, metrics))
     with atomic(directory / CONFIG) as temporary:
         temporary.write_text(yaml.safe_dump(codec.config(), sort_keys=False))
 
 
-def load(source: str | Path, trust: bool = False) -> Codec:
-    """The codec in a folder, a checkpoint (its averaged weights where it has them) or at a hub id; in evaluation mode.
+def load(
+    source: str | Path,
+    trust: bool = False,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    averaged: bool = True,
+) -> Codec:
+    """The codec in a folder, a checkpoint, of a known name or at a hub id (at ``revision``); in evaluation mode.
 
-    Raises CodecError naming the source when it is missing, damaged, does not fit its config, or names foreign classes.
+    ``averaged``: take the averaged weights of a checkpoint that has them. Raises CodecError naming the source when it
+    is missing, damaged, does not fit its config, or names foreign classes. Nothing is allocated by what a config or a
+    header claims: shapes are compared with the file's first.
     """
-    path = locate(source)
+    path = locate(source, revision, token)
     if path.is_file():
         checkpoint = _checkpoint(path)
-        config, state = checkpoint["codec"], _state_of(checkpoint)
+        config, state = checkpoint["codec"], _state_of(checkpoint, path, averaged)
     else:
         config, state = _read_config(path / CONFIG), load_state(path)
+    if not trust:  # classes of others may need real tensors to be made
+        with torch.device("meta"):
+            _check_state(build(config, str(source)).state_dict(), state, str(source))
     codec = build(config, str(source), trust)
     _check_state(codec.state_dict(), state, str(source))
+    _check_finite(state, str(source))
     codec.load_state_dict(state)
     return codec.eval()
 
 
-def locate(source: str | Path) -> Path:
-    """An exported folder, a checkpoint, the newest whole one of a run's folder, or the local copy of a hub id."""
+def locate(source: str | Path, revision: str | None = None, token: str | bool | None = None) -> Path:
+    """An exported folder, a checkpoint, the newest whole one of a run's folder, a known model, or a hub id's copy."""
     path = Path(source)
     if path.is_file() or (path / WEIGHTS).is_file():
         return path
@@ -62,38 +88,41 @@ def locate(source: str | Path) -> Path:
         if found is None:
             raise CodecError(f"{path} holds neither {WEIGHTS} nor a whole checkpoint: train or export first")
         return found
-    if str(source).count("/") != 1 or path.suffix or str(source).startswith((".", "/", "~")):
-        raise CodecError(f"no model at {source}: give a checkpoint, an exported folder or a hub id owner/name")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
-
-    try:
-        return Path(snapshot_download(str(source), allow_patterns=[CONFIG, WEIGHTS]))
-    except (RepositoryNotFoundError, LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        reason = str(error).splitlines()[0]
+    if models.is_name(str(source)) and (models.place(str(source)) / WEIGHTS).is_file():
+        return models.place(str(source))
+    if str(source).count("/") != 1 or path.suffix == ".ckpt" or str(source).startswith((".", "/", "~")):
         raise CodecError(
-            f"no folder {source} here, and no hub model of that name could be fetched: {reason}"
-        ) from error
+            f"no model at {source}: give a checkpoint, an exported folder, a name that `neuralcodecs models` lists, "
+            "or a hub id owner/name"
+        )
+    return hub.fetch(str(source), (CONFIG, WEIGHTS, DISCRIMINATOR), revision, token)
 
 
-def load_state(path: Path) -> dict[str, Tensor]:
+def load_state(path: Path, averaged: bool = True) -> dict[str, Tensor]:
     """The codec's tensors by name, from a folder or a checkpoint; averaged weights where a checkpoint has them."""
     if path.is_dir():
-        try:
-            return load_file(path / WEIGHTS)
-        except (SafetensorError, OSError) as error:
-            raise CodecError(
-                f"{path / WEIGHTS} cannot be read ({error}): export or download the model again"
-            ) from error
-    return _state_of(_checkpoint(path))
+        return _load_tensors(path / WEIGHTS)
+    return _state_of(_checkpoint(path), path, averaged)
 
 
-def _state_of(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
-    prefix = "codec."
-    state = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
-    for callback in checkpoint.get("callbacks", {}).values():
-        state |= callback.get("average", {})
+def _state_of(checkpoint: dict[str, Any], path: Path, averaged: bool) -> dict[str, Tensor]:
+    state = _part(checkpoint, "codec.")
+    try:
+        for callback in checkpoint.get("callbacks", {}).values() if averaged else ():
+            state |= callback.get("average", {})
+        tensors = sum(tensor.numel() * tensor.element_size() for tensor in state.values())
+    except (AttributeError, TypeError) as error:
+        raise CodecError(f"{path} is no checkpoint of this package: {str(error)[:200]}") from error
+    if tensors > path.stat().st_size:  # strides of 0 let a kilobyte stand for any size
+        raise CodecError(f"{path} claims {tensors} bytes of weights and has {path.stat().st_size}: it is forged")
     return state
+
+
+def load_discriminator(path: Path) -> dict[str, Tensor]:
+    """The discriminator's tensors in a folder or a checkpoint; empty where there is none."""
+    if path.is_dir():
+        return _load_tensors(path / DISCRIMINATOR) if (path / DISCRIMINATOR).is_file() else {}
+    return _part(_checkpoint(path), "adversary.discriminator.")
 
 
 def build(config: dict[str, Any], source: str, trust: bool = False) -> Codec:
@@ -136,6 +165,24 @@ def fingerprint(codec: Codec) -> bytes:
     return digest.digest()[:8]
 
 
+def _save_tensors(tensors: dict[str, Tensor], path: Path, facts: dict[str, str]) -> None:
+    with atomic(path) as temporary:
+        whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        save_file(whole, temporary, {"format": "pt", **facts})
+
+
+def _load_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except Exception as error:  # SafetensorError, OSError, and KeyError or ValueError for types that torch lacks
+        reason = " ".join(str(error).split())[:200]
+        raise CodecError(f"{path} cannot be read ({reason}): export or download the model again") from error
+
+
+def _part(checkpoint: dict[str, Any], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
+
+
 def _checkpoint(path: Path) -> dict[str, Any]:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
@@ -168,6 +215,12 @@ def _check_state(expected: dict[str, Tensor], state: dict[str, Tensor], source: 
             raise CodecError(
                 f"{name} in {source} has shape {tuple(tensor.shape)}, its config makes {tuple(want.shape)}"
             )
+        if tensor.is_floating_point() != want.is_floating_point():
+            raise CodecError(f"{name} in {source} is of type {tensor.dtype}, its config makes {want.dtype}")
+
+
+def _check_finite(state: dict[str, Tensor], source: str) -> None:
+    for name, tensor in state.items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise CodecError(f"{name} in {source} holds values that are not finite: the model is unusable")
 

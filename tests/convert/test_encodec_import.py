@@ -80,6 +80,17 @@ def encodec_model(make: Callable[..., EncodecPackageModel], signal: Tensor) -> E
     return model
 
 
+def one_by_one(run: Callable[..., Published]) -> Callable[..., Published]:
+    """Items one at a time, as our codecs run them on the CPU: the rounding of a batch decides some ties otherwise."""
+
+    def wrapped(model: nn.Module, signal: Tensor, bandwidth: float) -> Published:
+        codes, scales, output = zip(*(run(model, item, bandwidth) for item in signal.split(1)), strict=True)
+        return torch.cat(codes), None if scales[0] is None else torch.cat(scales), torch.cat(output)
+
+    return wrapped
+
+
+@one_by_one
 @torch.no_grad()
 def run_transformers(model: EncodecModel, signal: Tensor, bandwidth: float) -> Published:
     encoded = model.encode(signal, bandwidth=bandwidth)
@@ -93,6 +104,7 @@ def run_transformers(model: EncodecModel, signal: Tensor, bandwidth: float) -> P
     return torch.cat(chunks, -1), scales, output[..., : signal.shape[-1]]
 
 
+@one_by_one
 @torch.no_grad()
 def run_encodec(model: EncodecPackageModel, signal: Tensor, bandwidth: float) -> Published:
     model.set_target_bandwidth(bandwidth)

@@ -100,12 +100,12 @@ def test_it_is_saved_and_loaded_with_its_widening(tmp_path: Path) -> None:
     codec = cnn_codec(SECOND)
     nn.init.normal_(codec.decoder.widening.weight)
     config = yaml.safe_load(yaml.safe_dump(codec.config()))
-    again = build(config, "a test", trust=True)
+    again = build(config, "a test")
     again.load_state_dict(codec.state_dict())
     assert torch.equal(again.decoder.widening.weight, codec.decoder.widening.weight)
     codec.save_pretrained(tmp_path)
     codes = codec.encode(picture(9, 9))
-    assert torch.equal(load(tmp_path, trust=True).decode(codes), codec.decode(codes))
+    assert torch.equal(load(tmp_path).decode(codes), codec.decode(codes))
 
 
 def test_weights_of_another_decoder_are_refused(tmp_path: Path) -> None:

@@ -5,13 +5,14 @@ from functools import partial
 import pytest
 import torch
 from examples import make_codec
-from image_networks import Pixels, cnn_codec, picture, token_codec
+from image_networks import cnn_codec, picture, token_codec
 from torch import nn
 
 from neuralcodecs.codec import Codec
 from neuralcodecs.decoders import AdaptiveGroupNorm, CNNDecoder, LightDecoder
 from neuralcodecs.encoders import CNNEncoder
 from neuralcodecs.evaluation.complexity import complexity
+from neuralcodecs.image import Image
 from neuralcodecs.quantizers.binary import GroupedLFQ
 
 
@@ -24,7 +25,7 @@ def test_wetok(dim: int, multipliers: tuple[int, ...], published: tuple[int, int
     network = {"width": 256, "multipliers": multipliers, "blocks": 4}
     with torch.device("meta"):
         decoder = partial(CNNDecoder, level_norm=AdaptiveGroupNorm, **network)
-        codec = Codec(Pixels(), CNNEncoder(dim=dim, **network), partial(GroupedLFQ, groups=4), decoder)
+        codec = Codec(Image(), CNNEncoder(dim=dim, **network), partial(GroupedLFQ, groups=4), decoder)
     cost = complexity(codec, (256, 256))
     assert (round(cost.encoder_macs / 1e3), round(cost.decoder_macs / 1e3)) == published
 
@@ -33,7 +34,7 @@ def test_light_decoder() -> None:
     """270 kMAC per pixel for TAESD's."""
     with torch.device("meta"):
         encoder = CNNEncoder(dim=4, width=8, multipliers=(1, 1, 1, 1), blocks=1)
-        codec = Codec(Pixels(), encoder, partial(GroupedLFQ, groups=1), LightDecoder)
+        codec = Codec(Image(), encoder, partial(GroupedLFQ, groups=1), LightDecoder)
     assert complexity(codec, (256, 256)).decoder_macs / 1e3 == pytest.approx(270, rel=0.01)
 
 

@@ -35,6 +35,12 @@ def info(path: Path) -> SignalInfo:
         return _info(file)
 
 
+def facts(path: Path) -> dict[str, object]:
+    """Container and sample format by soundfile's names."""
+    with _open(path) as file:
+        return {"format": file.format, "samples": file.subtype}
+
+
 def read(path: Path, rate: int, channels: int) -> tuple[Float[Tensor, "c t"], SignalInfo]:
     """The whole file at ``rate`` Hz, mixed to ``channels``, and what the file itself was.
 

@@ -1,5 +1,6 @@
 """Audio as the medium of a codec: files, seconds, kbit/s, and what TensorBoard shows."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,10 +10,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from neuralcodecs.audio import files
-from neuralcodecs.audio.resample import resample, resampled_length
+from neuralcodecs.audio.resample import resample, resample_range, resampled_length, support
 from neuralcodecs.criteria import Metric
 from neuralcodecs.errors import CodecError
-from neuralcodecs.medium import Medium, SignalInfo, Writer, check_weights
+from neuralcodecs.medium import Medium, SignalInfo, Span, Writer, check_weights
 
 FLOOR_DB = -100.0
 """Darkest level of a spectrogram, relative to a sine at full scale."""
@@ -59,6 +60,26 @@ class Audio(Medium):
         frames = original.shape[0]
         restored = resample(signal.detach().cpu().float(), self.rate, original.rate)[:, :frames]
         restored = F.pad(restored, (0, frames - restored.shape[-1]))
+        files.write(path, files.mix(restored, original.channels), original.rate)
+
+    def facts(self, path: Path) -> dict[str, object]:
+        return files.facts(path)
+
+    def span(self, start: float, stop: float | None, length: int, original: SignalInfo) -> Span:
+        frames = original.shape[0]
+        stop = frames / original.rate if stop is None else stop
+        if not (math.isfinite(start) and math.isfinite(stop)):
+            raise CodecError(f"from {start} to {stop} s: give finite numbers")
+        begin, end = (min(round(seconds * original.rate), frames) for seconds in (max(start, 0.0), stop))
+        if begin >= end:
+            raise CodecError(f"no sound from {start:g} to {stop:g} s: the signal has {frames / original.rate:g} s")
+        first, last = support(begin, end - begin, self.rate, original.rate)
+        return Span(begin, end, min(max(first, 0), length - 1), min(last, length))
+
+    def write_span(self, path: Path, signal: Float[Tensor, "c t"], span: Span, original: SignalInfo) -> None:
+        files.check(str(path), original)
+        signal = signal.detach().cpu().float()
+        restored = resample_range(signal, span.first, span.start, span.stop, self.rate, original.rate)
         files.write(path, files.mix(restored, original.channels), original.rate)
 
     def extent(self, shape: tuple[int, ...]) -> float:

@@ -46,14 +46,25 @@ def resample(signal: Float[Tensor, "c t"], source: int, target: int) -> Float[Te
     """``signal`` at ``source`` Hz as ``resampled_length`` samples at ``target`` Hz; silence is assumed around it."""
     if source == target:
         return signal
-    frames = signal.shape[-1]
-    length = resampled_length(frames, source, target)
+    return resample_range(signal, 0, 0, resampled_length(signal.shape[-1], source, target), source, target)
+
+
+def resample_range(
+    signal: Float[Tensor, "c t"], offset: int, start: int, stop: int, source: int, target: int
+) -> Float[Tensor, "c u"]:
+    """Outputs ``start`` to ``stop`` of a signal of which the samples from ``offset`` on are given, zeros around them.
+
+    They equal the slice of the whole where ``support`` is given.
+    """
     pieces = []
-    for start in range(0, length, PIECE):
-        count = min(PIECE, length - start)
-        first, last = support(start, count, source, target)
-        piece = F.pad(signal[:, max(first, 0) : last], (max(-first, 0), max(last - frames, 0)))
-        pieces.append(resample_span(piece, start, count, source, target))
+    for begin in range(start, stop, PIECE):
+        count = min(PIECE, stop - begin)
+        first, last = support(begin, count, source, target)
+        piece = signal[:, max(first - offset, 0) : max(last - offset, 0)]
+        # what lies outside is silence, also where the range ends before the signal begins
+        before = min(max(offset - first, 0), last - first)
+        piece = F.pad(piece, (before, last - first - before - piece.shape[-1]))
+        pieces.append(resample_span(piece, begin, count, source, target))
     return torch.cat(pieces, dim=-1)
 
 

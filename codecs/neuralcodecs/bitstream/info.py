@@ -34,6 +34,7 @@ def describe(path: Path) -> dict[str, Any]:
         "nominal": f"{nominal * scale:.3f} {unit}",
         "written": f"{8 * path.stat().st_size * scale:.3f} {unit}",
     }
+    facts |= {f"metadata {key}": value for key, value in (header.metadata or {}).items()}
     for stream in header.streams:
         sizes = sorted(set(stream.alphabet))
         facts[f"stream {stream.name}"] = f"{len(stream.alphabet)} x {sizes} on a grid of {list(stream.grid)}"

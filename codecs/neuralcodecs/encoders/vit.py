@@ -20,7 +20,7 @@ class ViTEncoder(Encoder):
 
     A smaller signal is padded at its far ends by repeating its last values; larger ones need a ``Tiles`` segmenter of
     this size in the codec. The strides are the size: what one list of tokens stands for.
-    Fresh weights keep the variance of the signal (``layers.vit`` says how).
+    Fresh weights keep the variance of the signal (``vit_blocks`` says how).
 
     TiTok-B-64: ``dim=12, tokens=64``; -S-128: ``tokens=128, width=512, depth=8, heads=8``;
     -L-32: ``tokens=32, width=1024, depth=24, heads=16``.

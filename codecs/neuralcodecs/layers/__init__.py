@@ -4,13 +4,7 @@ from neuralcodecs.layers.conv import CONVS, Conv, Norm, PadMode, TransposedConv,
 from neuralcodecs.layers.initialisation import RELU_GAIN, SWISH_GAIN, identity, keep_variance, linear
 from neuralcodecs.layers.lstm import ResidualLSTM
 from neuralcodecs.layers.residual import BRANCH_GAIN, ResidualUnit
-from neuralcodecs.layers.resnet import (
-    NormLayer,
-    PlainNorm,
-    group_norm,
-    residual_middle,
-    residual_stage,
-)
+from neuralcodecs.layers.resnet import NormLayer, PlainNorm, group_norm, residual_middle, residual_stage
 from neuralcodecs.layers.shuffle import DepthToSpace, SpaceToDepth
 from neuralcodecs.layers.vit import EMBEDDING_STD, patch_grid, vit_blocks
 

@@ -1,4 +1,4 @@
-"""Pre-norm transformer of the ViT (https://arxiv.org/abs/2010.11929)."""
+"""Pre-norm transformer over all tokens, as in the ViT (https://arxiv.org/abs/2010.11929)."""
 
 from einops import rearrange
 from jaxtyping import Float

@@ -12,17 +12,20 @@ from neuralcodecs.errors import CodecError
 from neuralcodecs.training.checkpoint import AtomicCheckpointIO
 from neuralcodecs.training.data import SignalDataModule
 from neuralcodecs.training.interrupt import SaveOnExit
+from neuralcodecs.training.stage import start_from
 
 
 class TrainingCLI(LightningCLI):
     """One folder per run: the resolved config, checkpoints with their metrics, and TensorBoard's files.
 
-    ``--run DIR`` names it; ``--resume true`` goes on from its newest whole checkpoint, or starts if it has none.
+    ``--run DIR`` names it; ``--resume true`` goes on from its newest whole checkpoint, or starts if it has none;
+    ``--init MODEL`` starts with the weights of an exported folder, its discriminator's too where it has one.
     """
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--run", type=str, default="runs/default", help="folder of this run")
         parser.add_argument("--resume", type=bool, default=False, help="go on from the run's newest whole checkpoint")
+        parser.add_argument("--init", type=str | None, default=None, help="model whose weights a fresh run starts with")
         parser.link_arguments("run", "trainer.default_root_dir")
 
     def before_instantiate_classes(self) -> None:
@@ -37,6 +40,12 @@ class TrainingCLI(LightningCLI):
             config.ckpt_path = str(found) if found else None
         elif found and not config.ckpt_path:
             raise CodecError(f"{folder} already has checkpoints: add --resume true to go on, or give another --run")
+
+    def instantiate_classes(self) -> None:
+        super().instantiate_classes()
+        config = self.config[self.config.subcommand]
+        if config.init is not None and config.ckpt_path is None:
+            start_from(config.init, self.model.codec, self.model.adversary)
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         config = self._get(self.config_init, "trainer", default={})

@@ -5,7 +5,8 @@ from torch import nn
 
 from neuralcodecs.codec import Codec
 from neuralcodecs.errors import CodecError
-from neuralcodecs.pretrained import load_state, locate
+from neuralcodecs.pretrained import load_discriminator, load_state, locate
+from neuralcodecs.training.adversary import Adversary
 
 PARTS = ("encoder", "quantizer", "decoder")
 
@@ -43,9 +44,23 @@ class Stage:
             module.requires_grad_(False).eval()
 
 
+def start_from(source: str, codec: Codec, adversary: Adversary | None) -> None:
+    """Take all weights from an exported folder, checkpoint or hub id, those of the discriminator where it has them.
+
+    Raises CodecError when they do not fit.
+    """
+    path = locate(source)
+    _load_strictly(codec, load_state(path), "codec", source)
+    discriminator = load_discriminator(path)
+    if adversary is not None and discriminator:
+        _load_strictly(adversary.discriminator, discriminator, "discriminator", source)
+
+
 def _load_strictly(module: nn.Module, state: dict[str, torch.Tensor], part: str, source: str) -> None:
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
-        raise CodecError(f"the {part} in {source} does not fit this config ({reason}): leave it out of load") from error
+        raise CodecError(
+            f"the {part} in {source} does not fit this config ({reason}): use its config, or load other parts"
+        ) from error

@@ -7,7 +7,7 @@ import soundfile
 import torch
 from examples import clip, make_codec
 
-from neuralcodecs import Codec, CodecError
+from neuralcodecs import Codec, CodecError, Codes
 from neuralcodecs.files import decode_file, encode_file, levels_for, nominal_rates, read_codes, write_codes
 from neuralcodecs.medium import SignalInfo
 
@@ -105,3 +105,11 @@ def test_bitrates_become_levels() -> None:
     assert [levels_for(codec, r) for r in rates] == [1, 2, 3, 4] and levels_for(codec, 99.0) == 4
     with pytest.raises(CodecError, match=r"starts at 0\.443 kbit/s"):
         levels_for(codec, 0.1)
+
+
+def test_a_forged_file_without_its_scales_is_refused(tmp_path: Path) -> None:
+    codec = make_codec(segmented=True)
+    codes = codec.encode(torch.randn(1, 1, 9000))
+    write_codes(tmp_path / "a.ncs", codec, Codes(codes.streams[:1], codes.shapes), SignalInfo(16000, 1, (9000,)))
+    with pytest.raises(CodecError, match="side streams"):
+        read_codes(tmp_path / "a.ncs", codec)

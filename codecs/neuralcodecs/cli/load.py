@@ -1,0 +1,46 @@
+"""The codec that a command works with."""
+
+import argparse
+from typing import NamedTuple
+
+import torch
+
+from neuralcodecs.codec import Codec
+from neuralcodecs.errors import CodecError
+from neuralcodecs.models import with_fingerprint
+from neuralcodecs.pretrained import fingerprint, load
+
+
+class Loaded(NamedTuple):
+    codec: Codec
+    identity: bytes
+
+
+def load_model(source: str, options: argparse.Namespace) -> Loaded:
+    """The model of that name on the device that was asked for, and its fingerprint."""
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise CodecError("--device cuda: no CUDA device here; use --device cpu")
+    device = "cuda" if options.device != "cpu" and torch.cuda.is_available() else "cpu"
+    codec = load(source, options.trust).to(device)
+    return Loaded(codec, fingerprint(codec))
+
+
+class Finder:
+    """The model for each file: the one named with ``-m``, else the known one that made the file."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+        self._given = load_model(options.model, options) if options.model else None
+        self._found: dict[bytes, Loaded] = {}
+
+    def model(self, wanted: bytes, name: str) -> Loaded:
+        """CodecError naming the fingerprint that is needed when there is no such model."""
+        if self._given is not None:
+            return self._given
+        if wanted not in self._found:
+            try:
+                known = with_fingerprint(wanted.hex())
+            except CodecError as error:
+                raise CodecError(f"{name} {error}") from None
+            self._found[wanted] = load_model(str(known.folder), self._options)
+        return self._found[wanted]

@@ -1,0 +1,87 @@
+"""Commands about models and files: ``info``, ``evaluate``, ``export``, ``import``, ``models``."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+
+def run_info(options: argparse.Namespace) -> int:
+    from neuralcodecs.bitstream.info import describe
+
+    facts = describe(options.input)
+    if options.json:
+        print(json.dumps(facts))
+    else:
+        width = max(map(len, facts))
+        print("\n".join(f"{name:<{width}}  {value}" for name, value in facts.items()))
+    return 0
+
+
+def run_evaluate(options: argparse.Namespace) -> int:
+    from neuralcodecs.cli.load import load_model
+    from neuralcodecs.evaluation.examples import PICTURE, comparison, decode_examples, write_picture
+    from neuralcodecs.evaluation.measure import evaluate, find_files
+    from neuralcodecs.evaluation.results import append_csv, table, write_json
+
+    codec, _ = load_model(options.model, options)
+    weights = {name: Path(path) for name, _, path in (pair.partition("=") for pair in options.weights)}
+    files = find_files(options.data, codec.medium.suffixes, options.limit)
+    metrics = codec.medium.metrics(weights)
+    options.out.mkdir(parents=True, exist_ok=True)
+    evaluation = evaluate(codec, files, options.levels, metrics, progress=sys.stderr.isatty())
+    write_json(evaluation, options.out / "metrics.json", model=options.model)
+    append_csv(evaluation, options.out / "metrics.csv", model=options.model)
+    examples = decode_examples(codec, files[: options.examples], options.levels)
+    if examples:
+        write_picture(comparison(codec, examples), options.out / PICTURE)
+    print(table(evaluation))
+    return 0
+
+
+def run_export(options: argparse.Namespace) -> int:
+    from neuralcodecs.card import metrics_of
+    from neuralcodecs.errors import CodecError
+    from neuralcodecs.pretrained import load, load_discriminator, locate, save
+
+    target = _free(options)
+    source = locate(options.model)
+    discriminator = load_discriminator(source) if options.discriminator else None
+    if discriminator == {}:
+        raise CodecError(f"{source} has no discriminator: leave out --discriminator")
+    codec = load(source, options.trust, averaged=not options.raw_weights)
+    metrics = metrics_of(source) if source.is_file() and not options.raw_weights else None
+    save(codec, target, metrics, discriminator)
+    print(target)
+    return 0
+
+
+def run_import(options: argparse.Namespace) -> int:
+    from neuralcodecs.convert import import_published
+
+    target = _free(options)
+    import_published(options.source).save_pretrained(target)
+    print(target)
+    return 0
+
+
+def run_models(options: argparse.Namespace) -> int:
+    from neuralcodecs.models import home, known
+
+    found = list(known())
+    for model in found:
+        print(f"{model.name}  {model.fingerprint or 'no fingerprint'}  {model.folder}")
+    if not found:
+        print(f"neuralcodecs: no models in {home()}: add one with import or export", file=sys.stderr)
+    return 0
+
+
+def _free(options: argparse.Namespace) -> Path:
+    """The folder to write a model to; CodecError when one is there already."""
+    from neuralcodecs.errors import CodecError
+    from neuralcodecs.models import WEIGHTS, place
+
+    target = place(options.place)
+    if (target / WEIGHTS).exists() and not options.overwrite:
+        raise CodecError(f"{target} holds a model: add --overwrite to replace it, or name another")
+    return target

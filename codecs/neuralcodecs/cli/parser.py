@@ -1,0 +1,136 @@
+"""The grammar of the command line; what a command does is in the modules beside this one, imported when it runs."""
+
+import argparse
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from neuralcodecs.cli.status import EPILOG
+
+MODEL = "a name from `neuralcodecs models`, a run's folder, a checkpoint, an exported folder or a hub id"
+PLACE = "a folder; a plain word is a name under which `neuralcodecs models` lists it"
+
+Commands = Any  # argparse's own type of it is private
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="neuralcodecs",
+        description="Encode and decode files with neural codecs, judge codecs, and manage models.",
+        epilog=f"neuralcodecs COMMAND --help shows an example of each.\n\n{EPILOG}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _encode(commands)
+    _decode(commands)
+    _info(commands)
+    _evaluate(commands)
+    _export(commands)
+    _import(commands)
+    _command(commands, "models", "models", "the models that have a name on this machine", "models")
+    return parser
+
+
+def _command(commands: Commands, name: str, module: str, summary: str, example: str) -> argparse.ArgumentParser:
+    def run(options: argparse.Namespace) -> int:
+        return getattr(import_module(f"neuralcodecs.cli.{module}"), f"run_{name}")(options)
+
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=summary,
+        epilog=f"example: neuralcodecs {example}\n\n{EPILOG}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _encode(commands: Commands) -> None:
+    parser = _command(
+        commands, "encode", "encode", "signal files to .ncs", "encode talk.wav music/ -o coded/ -m mine -b 6"
+    )
+    parser.add_argument("-m", "--model", required=True, help=MODEL)
+    _work_options(parser)
+    rate = parser.add_mutually_exclusive_group()
+    rate.add_argument("-b", "--bitrate", type=float, help="at most this: kbit/s for audio, bit/pixel for images")
+    rate.add_argument("--levels", type=int, help="number of codebooks to use")
+    parser.add_argument("--metadata", action="store_true", help="store the input's name and sample format in the file")
+    parser.add_argument("--title", help="store this title in the file")
+
+
+def _decode(commands: Commands) -> None:
+    parser = _command(
+        commands, "decode", "decode", ".ncs to signal files", "decode talk.ncs -o part.wav --from 12.5 --to 20"
+    )
+    parser.add_argument("-m", "--model", help=f"{MODEL}; default: the named model that made the file")
+    _work_options(parser)
+    parser.add_argument("--suffix", help="of the outputs that are not named with -o, for example .flac")
+    parser.add_argument("--from", dest="start", type=float, metavar="SECONDS", help="decode from here on only")
+    parser.add_argument("--to", dest="stop", type=float, metavar="SECONDS", help="decode up to here only")
+    parser.add_argument(
+        "--salvage", action="store_true", help="decode what is intact; silence or gray for the rest, exit status 3"
+    )
+    parser.add_argument(
+        "--keep-codec-rate", action="store_true", help="the codec's own sample rate or size instead of the original's"
+    )
+
+
+def _info(commands: Commands) -> None:
+    parser = _command(commands, "info", "models", "what is in a .ncs file", "info talk.ncs")
+    parser.add_argument("input", type=Path)
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def _evaluate(commands: Commands) -> None:
+    parser = _command(
+        commands, "evaluate", "models", "rates and quality on files", "evaluate runs/a --data test --out results"
+    )
+    parser.add_argument("model", help=MODEL)
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders or files")
+    parser.add_argument("--out", type=Path, required=True, help="folder for metrics and the comparison picture")
+    parser.add_argument("--levels", type=int, nargs="+", help="default: the operating points of the codec")
+    parser.add_argument("--limit", type=int, help="at most so many files")
+    parser.add_argument("--examples", type=int, default=4, help="files in the comparison picture, 0 for none")
+    parser.add_argument("--weights", nargs="+", default=[], metavar="NAME=PATH", help="networks of metrics: lpips, fid")
+    _device_options(parser)
+
+
+def _export(commands: Commands) -> None:
+    parser = _command(commands, "export", "models", "checkpoint to a folder for use", "export runs/a mine")
+    parser.add_argument("model", help=MODEL)
+    parser.add_argument("place", metavar="FOLDER|NAME", help=PLACE)
+    _overwrite_option(parser)
+    parser.add_argument("--discriminator", action="store_true", help="its weights too, for train.py fit --init")
+    parser.add_argument("--raw-weights", action="store_true", help="the last weights instead of their average")
+    _trust_option(parser)
+
+
+def _import(commands: Commands) -> None:
+    parser = _command(
+        commands, "import", "models", "published weights to a folder", "import facebook/encodec_24khz encodec_24khz"
+    )
+    parser.add_argument("source", help="hub id or local folder in the layout of the transformers library")
+    parser.add_argument("place", metavar="FOLDER|NAME", help=PLACE)
+    _overwrite_option(parser)
+
+
+def _work_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="files, folders, or - for standard input")
+    parser.add_argument("-o", "--output", help="file, folder, or - for standard output; default: beside the input")
+    _overwrite_option(parser)
+    parser.add_argument("--batch", type=int, default=1, metavar="N", help="work on up to N files together (default 1)")
+    _device_options(parser)
+
+
+def _device_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", choices=["cpu", "cuda", "auto"], default="auto")
+    _trust_option(parser)
+
+
+def _overwrite_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--overwrite", action="store_true", help="replace what exists")
+
+
+def _trust_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--trust", action="store_true", help="allow classes from outside this package in the model")

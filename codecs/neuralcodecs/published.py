@@ -1,0 +1,34 @@
+"""Saving, loading and sharing of a codec, by the names that users of huggingface_hub know."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from neuralcodecs.codec import Codec
+
+
+class Published:
+    """The methods of ``Codec`` that deal with folders and the hub."""
+
+    def save_pretrained(self: "Codec", directory: str | Path) -> None:  # type: ignore[misc]
+        """Write ``config.yaml``, ``model.safetensors`` and a model card."""
+        from neuralcodecs.pretrained import save
+
+        save(self, Path(directory))
+
+    @classmethod
+    def from_pretrained(
+        cls, source: str | Path, trust: bool = False, revision: str | None = None, token: str | bool | None = None
+    ) -> "Codec":
+        """Load a folder, a checkpoint, a known name or a hub id; ``trust`` allows classes from outside this package."""
+        from neuralcodecs.pretrained import load
+
+        return load(source, trust, revision, token)
+
+    def push_to_hub(  # type: ignore[misc]
+        self: "Codec", repo_id: str, private: bool | None = None, token: str | None = None, message: str = "Push codec"
+    ) -> str:
+        """Upload what ``save_pretrained`` writes to ``owner/name``, made if needed; returns the commit's address."""
+        from neuralcodecs.hub import push
+
+        return push(self, repo_id, private, token, message)

@@ -1,0 +1,26 @@
+"""Configs with smaller networks of the same structure: full-size ones take minutes on a CPU."""
+
+from collections.abc import Mapping
+from typing import Any
+
+WIDTHS = {
+    "filters": 8,
+    "width": 64,
+    "multipliers": 2,
+    "dim": 64,
+    "hidden": 64,
+    "channels": 16,
+    "code_dim": 32,
+    "heads": 4,
+    "depth": 2,
+}
+"""Arguments that only make a network larger, and what they are cut to."""
+
+
+def narrow(node: Any, caps: Mapping[str, int] = WIDTHS, name: str = "") -> Any:
+    """The config with every argument in ``caps`` lowered to at most that. Of ``channels``, only lists are widths."""
+    if isinstance(node, dict):
+        return {key: narrow(value, caps, key) for key, value in node.items()}
+    if isinstance(node, list):
+        return [min(item, caps[name]) if name in caps else narrow(item, caps) for item in node]
+    return min(node, caps[name]) if name in caps and name != "channels" else node
