@@ -7,12 +7,12 @@ WIDTHS = {
     "filters": 8,
     "width": 64,
     "multipliers": 2,
+    "blocks": 1,
     "dim": 64,
     "hidden": 64,
     "channels": 16,
     "code_dim": 32,
     "heads": 4,
-    "depth": 2,
 }
 """Arguments that only make a network larger, and what they are cut to."""
 
