@@ -28,6 +28,8 @@ class Keep(L.Callback):
 
 def fit(folder: Path, ranks: int) -> None:
     torch.set_num_threads(1)
+    # a test before this one may have asked for a CUDA device: that flags forks, which use none here
+    torch.cuda._is_in_bad_fork = lambda: False
     distributed = {"strategy": DDPStrategy(process_group_backend="gloo", start_method="fork"), "devices": ranks}
     trainer = tiny_trainer(folder, Keep(folder), max_steps=STEPS, **(distributed if ranks > 1 else {}))
     task = tiny_task()

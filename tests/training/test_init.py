@@ -67,6 +67,7 @@ def test_fit_init(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for part in ("encoder", "decoder"):
         small[part]["init_args"]["filters"] = 4
     config["trainer"]["callbacks"] = [{"class_path": "lightning.pytorch.callbacks.ModelCheckpoint"}]
+    del config["model"]["init_args"]["optimization"]["init_args"]["scheduler"]  # it has a learning rate of its own
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(config))
     torch.manual_seed(5)
     codec = build(config["model"]["init_args"]["codec"], "small")
