@@ -1,8 +1,9 @@
 """Building blocks: tensor in, tensor out."""
 
-from neuralcodecs.layers.conv import CONVS, Conv, Norm, PadMode, TransposedConv, pad, pad_to
+from neuralcodecs.layers.conv import CONVS, Conv, Norm, TransposedConv
 from neuralcodecs.layers.initialisation import RELU_GAIN, SWISH_GAIN, identity, keep_variance, linear
 from neuralcodecs.layers.lstm import ResidualLSTM
+from neuralcodecs.layers.padding import PadMode, pad, pad_to
 from neuralcodecs.layers.residual import BRANCH_GAIN, ResidualUnit
 from neuralcodecs.layers.resnet import (
     NormLayer,
@@ -12,23 +13,30 @@ from neuralcodecs.layers.resnet import (
     residual_stage,
 )
 from neuralcodecs.layers.shuffle import DepthToSpace, SpaceToDepth
+from neuralcodecs.layers.streamed import ELU, Chain, Identity, Pointwise, State, Streamed, through
 from neuralcodecs.layers.vit import EMBEDDING_STD, patch_grid, vit_blocks
 
 __all__ = [
     "BRANCH_GAIN",
     "CONVS",
+    "ELU",
     "EMBEDDING_STD",
     "RELU_GAIN",
     "SWISH_GAIN",
+    "Chain",
     "Conv",
     "DepthToSpace",
+    "Identity",
     "Norm",
     "NormLayer",
     "PadMode",
     "PlainNorm",
+    "Pointwise",
     "ResidualLSTM",
     "ResidualUnit",
     "SpaceToDepth",
+    "State",
+    "Streamed",
     "TransposedConv",
     "group_norm",
     "identity",
@@ -39,5 +47,6 @@ __all__ = [
     "patch_grid",
     "residual_middle",
     "residual_stage",
+    "through",
     "vit_blocks",
 ]
