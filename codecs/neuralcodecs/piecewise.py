@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neuralcodecs.codes import Codes, Shape, Stream
+from neuralcodecs.errors import CodecError
 from neuralcodecs.layers.streamed import State
 from neuralcodecs.pieces import Box, Segmenter, crop, extent
 from neuralcodecs.streams import DecoderStream, EncoderStream, joined_codes
@@ -112,7 +113,9 @@ class PieceDecoderStream(DecoderStream):
 
     def _take(self, values: list[Tensor], shape: Shape) -> tuple[Codes, list[Tensor]]:
         """The codes of the next piece, whose signal has that shape, and what follows them."""
-        (frames,), rows = self.frames(shape), len(values[0])
+        (frames,), rows = self.frames(shape), len(values[0]) if values else 0
+        if not values or values[0].shape[-1] < frames:
+            raise CodecError(f"codes end before the piece of {shape[0]} samples that they are said to reach over")
         counts = [frames, *(1 for _ in values[1:])]  # of each side stream, a value per piece
         streams = tuple(
             Stream(name, v[..., :n], sizes[: v.shape[1]], ((n,),) * rows)

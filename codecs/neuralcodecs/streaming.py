@@ -50,7 +50,7 @@ class Latency(NamedTuple):
 class Streams:
     """The part of a codec that gives its streams."""
 
-    def encoder_stream(self: "neuralcodecs.codec.Codec", levels: int | None = None) -> EncoderStream:
+    def encoder_stream(self: "neuralcodecs.codec.Codec", levels: int | None = None) -> EncoderStream:  # type: ignore[misc]
         """Codes of signals that arrive in chunks; raises CodecError when they cannot be those of the whole signal."""
         levels = self.check_levels(levels)
         alphabet = self.quantizer.codebook_sizes[:levels]
@@ -62,18 +62,18 @@ class Streams:
         encode = partial(_whole(self).encode, levels=levels)
         return PieceEncoderStream(encode, self.segmenter, _nothing(self), _alphabets(self, alphabet))
 
-    def decoder_stream(self: "neuralcodecs.codec.Codec") -> DecoderStream:
+    def decoder_stream(self: "neuralcodecs.codec.Codec") -> DecoderStream:  # type: ignore[misc]
         """Signals of codes that arrive in chunks; raises CodecError when they cannot be those of all codes."""
         _check(self)
         if self.segmenter is None:
-            return FrameDecoderStream(self.decoder, self.encoder.dim, self.quantizer.decode)
+            return FrameDecoderStream(self.decoder, self.encoder.dim, self.encoder.channels, self.quantizer.decode)
         sizes = self.quantizer.codebook_sizes
         return PieceDecoderStream(
             _whole(self).decode, self.segmenter, _nothing(self), _alphabets(self, sizes), self.encoder.frames
         )
 
     @property
-    def latency(self: "neuralcodecs.codec.Codec") -> Latency:
+    def latency(self: "neuralcodecs.codec.Codec") -> Latency:  # type: ignore[misc]
         """What its streams wait for; raises CodecError when it cannot be streamed."""
         _check(self)
         if self.segmenter is None:

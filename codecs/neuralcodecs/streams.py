@@ -136,27 +136,30 @@ class FrameDecoderStream(DecoderStream):
     """Frame by frame.
 
     Args:
-        decoder: of latents of ``dim`` channels.
+        decoder: of latents of ``dim`` channels to a signal of ``channels``.
         latents: of codes ``(b, q, n)``, each position by itself.
     """
 
-    def __init__(self, decoder: Streamed, dim: int, latents: Callable[[Tensor], Tensor]) -> None:
-        self.decoder, self.dim, self.latents = decoder, dim, latents
+    def __init__(self, decoder: Streamed, dim: int, channels: int, latents: Callable[[Tensor], Tensor]) -> None:
+        self.decoder, self.dim, self.channels, self.latents = decoder, dim, channels, latents
 
     def start(self, batch: int = 1) -> State:
-        nothing = next(self.decoder.parameters()).new_zeros(batch, self.dim, 0)
-        return State((nothing,), (0,), (self.decoder.start(batch),))
+        weight = next(self.decoder.parameters())
+        nothing = weight.new_zeros(batch, self.dim, 0), weight.new_zeros(batch, self.channels, 0)
+        return State(nothing, (0,), (self.decoder.start(batch),))
 
     def advance(
         self, codes: Codes | None, added: int, state: State, last: bool
     ) -> tuple[Float[Tensor, "b c t"], State]:
-        latents = state.tensors[0]
+        latents, beyond = state.tensors
+        nothing = latents
         if codes is not None and codes["codes"].shape[-1]:
             latents = self.latents(codes["codes"])
         signal, inner = self.decoder.step(latents, state.parts[0], last)
+        signal = torch.cat([beyond, signal], dim=-1)
         owed = state.phase[0] + added
-        signal = signal[..., :owed]
-        return signal, State(state.tensors, (owed - signal.shape[-1],), (inner,))
+        given = min(owed, signal.shape[-1])
+        return signal[..., :given], State((nothing, signal[..., given:]), (owed - given,), (inner,))
 
 
 def no_codes(like: Tensor, alphabet: Shape) -> Int64[Tensor, "b q 0"]:
