@@ -82,8 +82,8 @@ def signal_for(codec: Codec, length: int) -> Tensor:
 
 
 def chunks_of(signal: Tensor) -> Iterator[Tensor]:
-    """Chunks of random sizes, whose typical size is random too: from a few samples to most of the signal."""
-    typical = 10 ** (2 + float(torch.rand(())) * 2)
+    """Chunks of random sizes, whose typical size is random too: from hundreds of samples on."""
+    typical = 10 ** (2.7 + 2 * float(torch.rand(())))
     while signal.shape[-1]:
         size = int(torch.rand(()) * typical) * int(torch.rand(()) > 0.1)  # a tenth of the chunks are empty
         yield signal[..., :size]
@@ -114,5 +114,3 @@ def assert_equal_codes(streamed: list[Codes], offline: Codes) -> None:
     for ours, whole in zip(together, offline, strict=True):
         assert (ours.name, ours.alphabet, ours.grids) == (whole.name, whole.alphabet, whole.grids)
         assert torch.equal(ours.values, whole.values)
-
-

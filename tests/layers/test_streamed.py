@@ -85,9 +85,7 @@ def test_streams_that_started_at_different_times_share_a_batch() -> None:
     )
     x = torch.randn(2, CHANNELS, 40)
     first, old = layer.step(x[:1, :, :20], layer.start(1), last=False)
-    both, state = layer.step(
-        torch.cat([x[:1, :, 20:], x[1:, :, :20]]), State.stack([old, layer.start(1)]), last=False
-    )
+    both, state = layer.step(torch.cat([x[:1, :, 20:], x[1:, :, :20]]), State.stack([old, layer.start(1)]), last=False)
     _, young = state.split([1, 1])
     rest, _ = layer.step(x[1:, :, 20:], young, last=True)
     whole = layer(x)
