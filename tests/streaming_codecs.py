@@ -18,6 +18,8 @@ from neuralcodecs.streams import joined_codes
 
 CAUSAL = ["encodec_24khz", "encodec_24khz_constant", "mimi_24khz", "quickstart_speech"]
 LOOKING_AHEAD = ["dac_16khz", "dac_24khz", "dac_44khz"]
+DIFFERENT = ["encodec_24khz", "encodec_24khz_constant", "mimi_24khz", "dac_24khz", "encodec_48khz"]
+"""One of each kind of network."""
 EVERY = [*CAUSAL, *LOOKING_AHEAD, "encodec_48khz"]
 WIDTHS = {"filters": 4, "width": 32, "dim": 16, "hidden": 32, "code_dim": 8, "codebook_size": 256, "heads": 2}
 # few frames that attention sees, so that a second is more; and weights of its layers that can be noticed
@@ -83,7 +85,7 @@ def signal_for(codec: Codec, length: int) -> Tensor:
 
 def chunks_of(signal: Tensor) -> Iterator[Tensor]:
     """Chunks of random sizes, whose typical size is random too: from hundreds of samples on."""
-    typical = 10 ** (2.7 + 2 * float(torch.rand(())))
+    typical = 10 ** (3.2 + 1.5 * float(torch.rand(())))
     while signal.shape[-1]:
         size = int(torch.rand(()) * typical) * int(torch.rand(()) > 0.1)  # a tenth of the chunks are empty
         yield signal[..., :size]

@@ -7,6 +7,7 @@ import pytest
 import torch
 from streaming_codecs import (
     CAUSAL,
+    DIFFERENT,
     EVERY,
     LOOKING_AHEAD,
     assert_equal_codes,
@@ -46,7 +47,7 @@ def assert_streamed_as_the_whole(name: str, chunkings: int) -> None:
         assert (output - decoded).abs().max() <= TOLERANCE
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", DIFFERENT)
 def test_streamed_codes_and_signals_are_those_of_the_whole(name: str) -> None:
     assert_streamed_as_the_whole(name, 3)
 
@@ -57,11 +58,11 @@ def test_fifty_chunkings(name: str) -> None:
     assert_streamed_as_the_whole(name, 50)
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", DIFFERENT)
 def test_signals_of_every_length(name: str) -> None:
     codec = codec_of(name)
     hop = codec.encoder.strides[0]
-    for length in (0, 1, 5, hop - 1, hop, hop + 1, 7 * hop, 7 * hop + 1):
+    for length in (0, 1, hop - 1, hop, 3 * hop + 1, 7 * hop + 1):
         signal = signal_for(codec, length)
         pieces = streamed_codes(codec, list(chunks_of(signal)) or [signal], levels=2)
         if length:
@@ -104,12 +105,12 @@ def test_latency_is_what_later_samples_can_change(name: str) -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", DIFFERENT)
 def test_a_sample_is_decoded_no_later_than_latency_says(name: str) -> None:
     codec = codec_of(name)
     latency, (hop,) = codec.latency, codec.encoder.strides
-    size = hop // 4
-    signal = signal_for(codec, latency.start + 12 * hop)
+    size = max(hop // 4, latency.encoder // 40)
+    signal = signal_for(codec, 2 * latency.start + 12 * hop)
     encoder, decoder = codec.encoder_stream(), codec.decoder_stream()
     state, decoding, given, decoded, worst = encoder.start(), decoder.start(), 0, 0, 0
     for chunk in signal.split(size, dim=-1):
@@ -134,7 +135,7 @@ def test_streams_of_one_codec_start_and_stop_when_they_like(name: str) -> None:
     states, decodings = [encoder.start() for _ in signals], [decoder.start() for _ in signals]
     codes: list[list[Codes]] = [[] for _ in signals]
     outputs: list[list[Tensor]] = [[] for _ in signals]
-    for turn in range(9):
+    for turn in range(10):
         busy = [i for i, s in enumerate(signals) if i <= turn and s.shape[-1] > (turn - i) * size]
         chunks = [signals[i][..., (turn - i) * size : (turn - i + 1) * size] for i in busy]
         pushed = encoder.push_each(chunks, [states[i] for i in busy])
