@@ -18,12 +18,14 @@ from torch import Tensor, nn
 from neuralcodecs.codes import Codes, Shape, Stream, equal_shapes
 from neuralcodecs.configured import Configured
 from neuralcodecs.errors import CodecError
+from neuralcodecs.layers.streamed import Streamed
 from neuralcodecs.medium import Medium
 from neuralcodecs.pieces import Box, Scaler, Segmenter, crop, extent, fit, joined, scale_of, scale_stream, stack_padded
 from neuralcodecs.published import Published
+from neuralcodecs.streaming import Streams
 
 
-class Encoder(Configured, nn.Module, ABC):
+class Encoder(Configured, Streamed, ABC):
     """Signal to latents.
 
     Declares, once for the whole codec: ``channels`` of the signal, ``dim`` of the latents and ``strides``,
@@ -85,7 +87,7 @@ class Quantizer(Configured, nn.Module, ABC):
         """Forget what training forwards have gathered since the last update: their step was skipped."""
 
 
-class Decoder(Configured, nn.Module, ABC):
+class Decoder(Configured, Streamed, ABC):
     """Latents to signal. The output may be longer than the signal by less than one stride; the codec cuts it."""
 
     @abstractmethod
@@ -96,7 +98,7 @@ QuantizerFactory = Callable[[int], Quantizer]
 DecoderFactory = Callable[[int, int, tuple[int, ...]], Decoder]
 
 
-class Codec(Published, Configured, nn.Module):
+class Codec(Published, Streams, Configured, nn.Module):
     """An encoder, a quantizer and a decoder for one medium.
 
     Args:

@@ -29,6 +29,13 @@ class Segmenter(Configured, ABC):
     def join(self, pieces: list[Float[Tensor, "b c *_"]], boxes: list[Box]) -> Float[Tensor, "b c *space"]:
         """The signal of decoded pieces; each may be larger than its box, by what the encoder padded."""
 
+    def period(self) -> tuple[int, int]:
+        """Of a signal on one axis: positions of a full piece, and from the start of a piece to that of the next.
+
+        A signal is streamed by them. Raises CodecError where pieces depend on the whole signal.
+        """
+        raise CodecError(f"{type(self).__name__} does not cut signals periodically, so they cannot be streamed")
+
 
 class Scaler(Configured, ABC):
     """Measures the loudness by which a piece is divided before the encoder and multiplied after the decoder."""

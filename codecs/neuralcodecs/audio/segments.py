@@ -35,6 +35,9 @@ class OverlapAdd(Segmenter):
         (length,) = shape
         return [((start, min(start + self.segment, length)),) for start in range(0, length, self.stride)]
 
+    def period(self) -> tuple[int, int]:
+        return self.segment, self.stride
+
     def join(self, pieces: list[Float[Tensor, "b c _"]], boxes: list[Box]) -> Float[Tensor, "b c t"]:
         # a decoder may return up to a stride more than a segment: that is padding, and the next chunk has the signal
         pieces = [piece[..., : self.segment] for piece in pieces]

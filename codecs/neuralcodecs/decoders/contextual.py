@@ -5,6 +5,7 @@ from torch import Tensor
 
 from neuralcodecs.codec import Decoder, DecoderFactory
 from neuralcodecs.codes import Shape
+from neuralcodecs.layers import State, through
 from neuralcodecs.layers.transformer import Transformer
 
 
@@ -39,3 +40,12 @@ class ContextualDecoder(Decoder):
 
     def forward(self, latents: Float[Tensor, "b d n"]) -> Float[Tensor, "b c t"]:
         return self.decoder(self.transformer(latents))
+
+    def start(self, batch: int) -> State:
+        return State(parts=tuple(part.start(batch) for part in (self.transformer, self.decoder)))
+
+    def step(self, x: Float[Tensor, "b d t"], state: State, last: bool) -> tuple[Float[Tensor, "b c n"], State]:
+        return through((self.transformer, self.decoder), x, state, last)
+
+    def reach(self, position: int) -> int:
+        return self.transformer.reach(self.decoder.reach(position))

@@ -11,6 +11,7 @@ from neuralcodecs.codec import Decoder
 from neuralcodecs.codes import Shape
 from neuralcodecs.errors import CodecError
 from neuralcodecs.layers.snake import Snake, SnakeUnit, Upsample, same
+from neuralcodecs.layers.streamed import Chain, State, Streamed
 
 
 class DACDecoder(Decoder):
@@ -53,15 +54,29 @@ class DACDecoder(Decoder):
             raise CodecError(
                 f"width {width} cannot be halved {len(ratios)} times: give a multiple of {2 ** len(ratios)}"
             )
-        self.hop = strides[0]
-        layers: list[nn.Module] = [same(nn.Conv1d(dim, width, 7))]
+        self.missing = 0
+        layers: list[Streamed] = [same(nn.Conv1d(dim, width, 7))]
         for ratio in ratios:
             units = [SnakeUnit(width // 2, dilation) for dilation in dilations]
-            layers.append(nn.Sequential(Snake(width), Upsample(width, width // 2, ratio), *units))
+            upsample = Upsample(width, width // 2, ratio)
+            self.missing = self.missing * ratio + upsample.surplus
+            layers.append(Chain(Snake(width), upsample, *units))
             width //= 2
         layers += [Snake(width), same(nn.Conv1d(width, channels, 7))]
-        self.layers = nn.Sequential(*layers)
+        self.layers = Chain(*layers)
 
     def forward(self, latents: Float[Tensor, "b d n"]) -> Float[Tensor, "b c t"]:
-        signal = torch.tanh(self.layers(latents))
-        return F.pad(signal, (0, latents.shape[-1] * self.hop - signal.shape[-1]), mode="replicate")
+        return self._complete(self.layers(latents))
+
+    def start(self, batch: int) -> State:
+        return self.layers.start(batch)
+
+    def step(self, x: Float[Tensor, "b d n"], state: State, last: bool) -> tuple[Float[Tensor, "b c t"], State]:
+        output, state = self.layers.step(x, state, last)
+        return self._complete(output) if last and output.shape[-1] else torch.tanh(output), state
+
+    def reach(self, position: int) -> int:
+        return self.layers.reach(position)
+
+    def _complete(self, output: Float[Tensor, "b c n"]) -> Float[Tensor, "b c t"]:
+        return F.pad(torch.tanh(output), (0, self.missing), mode="replicate")

@@ -9,7 +9,19 @@ from torch import Tensor, nn
 from neuralcodecs.codec import Decoder
 from neuralcodecs.codes import Shape
 from neuralcodecs.errors import CodecError
-from neuralcodecs.layers import Conv, Norm, PadMode, ResidualLSTM, ResidualUnit, TransposedConv, keep_variance
+from neuralcodecs.layers import (
+    ELU,
+    Chain,
+    Conv,
+    Norm,
+    PadMode,
+    ResidualLSTM,
+    ResidualUnit,
+    State,
+    Streamed,
+    TransposedConv,
+    keep_variance,
+)
 
 OUTPUT_GAIN = 0.1
 """Of the last convolution: fresh decoders are no louder than speech, and need not unlearn noise first."""
@@ -55,16 +67,25 @@ class SEANetDecoder(Decoder):
             )
         conv = partial(Conv, causal=causal, pad_mode=pad_mode, norm=norm)
         width = filters * 2 ** len(ratios)
-        layers: list[nn.Module] = [conv(keep_variance(nn.Conv1d(dim, width, 7)))]
+        layers: list[Streamed] = [conv(keep_variance(nn.Conv1d(dim, width, 7)))]
         if lstm_layers:
             layers.append(ResidualLSTM(width, lstm_layers))
         for ratio in ratios:
             upsample = keep_variance(nn.ConvTranspose1d(width, width // 2, 2 * ratio, ratio))
-            layers += [nn.ELU(), TransposedConv(upsample, causal=causal, norm=norm)]
+            layers += [ELU(), TransposedConv(upsample, causal=causal, norm=norm)]
             width //= 2
             layers += [ResidualUnit(width, conv, dilation, true_skip) for dilation in dilations]
-        layers += [nn.ELU(), conv(keep_variance(nn.Conv1d(width, channels, last_kernel), OUTPUT_GAIN))]
-        self.layers = nn.Sequential(*layers)
+        layers += [ELU(), conv(keep_variance(nn.Conv1d(width, channels, last_kernel), OUTPUT_GAIN))]
+        self.layers = Chain(*layers)
 
     def forward(self, latents: Float[Tensor, "b d n"]) -> Float[Tensor, "b c t"]:
         return self.layers(latents)
+
+    def start(self, batch: int) -> State:
+        return self.layers.start(batch)
+
+    def step(self, x: Float[Tensor, "b d t"], state: State, last: bool) -> tuple[Float[Tensor, "b c n"], State]:
+        return self.layers.step(x, state, last)
+
+    def reach(self, position: int) -> int:
+        return self.layers.reach(position)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from neuralcodecs.codec import Decoder, DecoderFactory
 from neuralcodecs.codes import Shape
 from neuralcodecs.errors import CodecError
-from neuralcodecs.layers import TransposedConv
+from neuralcodecs.layers import State, TransposedConv, through
 
 
 class UpsampledDecoder(Decoder):
@@ -36,3 +36,12 @@ class UpsampledDecoder(Decoder):
 
     def forward(self, latents: Float[Tensor, "b d n"]) -> Float[Tensor, "b c t"]:
         return self.decoder(self.upsample(latents))
+
+    def start(self, batch: int) -> State:
+        return State(parts=tuple(part.start(batch) for part in (self.upsample, self.decoder)))
+
+    def step(self, x: Float[Tensor, "b d t"], state: State, last: bool) -> tuple[Float[Tensor, "b c n"], State]:
+        return through((self.upsample, self.decoder), x, state, last)
+
+    def reach(self, position: int) -> int:
+        return self.upsample.reach(self.decoder.reach(position))

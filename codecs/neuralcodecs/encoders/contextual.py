@@ -5,6 +5,7 @@ from torch import Tensor
 
 from neuralcodecs.codec import Encoder
 from neuralcodecs.codes import Shape
+from neuralcodecs.layers import State, through
 from neuralcodecs.layers.transformer import Transformer
 
 
@@ -37,3 +38,12 @@ class ContextualEncoder(Encoder):
 
     def frames(self, shape: Shape) -> Shape:
         return self.encoder.frames(shape)
+
+    def start(self, batch: int) -> State:
+        return State(parts=tuple(part.start(batch) for part in (self.encoder, self.transformer)))
+
+    def step(self, x: Float[Tensor, "b c t"], state: State, last: bool) -> tuple[Float[Tensor, "b d n"], State]:
+        return through((self.encoder, self.transformer), x, state, last)
+
+    def reach(self, position: int) -> int:
+        return self.encoder.reach(self.transformer.reach(position))

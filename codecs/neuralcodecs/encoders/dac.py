@@ -10,6 +10,7 @@ from neuralcodecs.codec import Encoder
 from neuralcodecs.codes import Shape
 from neuralcodecs.errors import CodecError
 from neuralcodecs.layers.snake import Snake, SnakeUnit, same
+from neuralcodecs.layers.streamed import Chain, State, Streamed
 
 
 class DACEncoder(Encoder):
@@ -44,14 +45,14 @@ class DACEncoder(Encoder):
             raise CodecError(f"ratios {ratios}: give one stride of at least 1 per stage")
         self.channels, self.dim, self.strides = channels, dim, (math.prod(ratios),)
         width = filters
-        layers: list[nn.Module] = [same(nn.Conv1d(channels, width, 7))]
+        layers: list[Streamed] = [same(nn.Conv1d(channels, width, 7))]
         for ratio in reversed(ratios):
             units = [SnakeUnit(width, dilation) for dilation in dilations]
             downsample = same(nn.Conv1d(width, 2 * width, 2 * ratio, ratio))
-            layers.append(nn.Sequential(*units, Snake(width), downsample))
+            layers.append(Chain(*units, Snake(width), downsample))
             width *= 2
         layers += [Snake(width), same(nn.Conv1d(width, dim, 3))]
-        self.layers = nn.Sequential(*layers)
+        self.layers = Chain(*layers)
 
     def forward(self, signal: Float[Tensor, "b c t"]) -> Float[Tensor, "b d n"]:
         return self.layers(F.pad(signal, (0, -signal.shape[-1] % self.strides[0])))
@@ -59,3 +60,17 @@ class DACEncoder(Encoder):
     def frames(self, shape: Shape) -> Shape:
         (length,) = shape
         return (-(-length // self.strides[0]),)
+
+    def start(self, batch: int) -> State:
+        return State(phase=(0,), parts=(self.layers.start(batch),))
+
+    def step(self, x: Float[Tensor, "b c t"], state: State, last: bool) -> tuple[Float[Tensor, "b d n"], State]:
+        """The state counts the samples of the frame that is not complete."""
+        incomplete = (state.phase[0] + x.shape[-1]) % self.strides[0]
+        if last:
+            x = F.pad(x, (0, -incomplete % self.strides[0]))
+        latents, inner = self.layers.step(x, state.parts[0], last)
+        return latents, State(phase=(incomplete,), parts=(inner,))
+
+    def reach(self, position: int) -> int:
+        return self.layers.reach(position)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from neuralcodecs.codec import Encoder
 from neuralcodecs.codes import Shape
 from neuralcodecs.errors import CodecError
-from neuralcodecs.layers import Conv
+from neuralcodecs.layers import Conv, State, through
 
 
 class DownsampledEncoder(Encoder):
@@ -38,3 +38,12 @@ class DownsampledEncoder(Encoder):
     def frames(self, shape: Shape) -> Shape:
         (length,) = self.encoder.frames(shape)
         return (-(-length // self.stride),)
+
+    def start(self, batch: int) -> State:
+        return State(parts=tuple(part.start(batch) for part in (self.encoder, self.downsample)))
+
+    def step(self, x: Float[Tensor, "b c t"], state: State, last: bool) -> tuple[Float[Tensor, "b d n"], State]:
+        return through((self.encoder, self.downsample), x, state, last)
+
+    def reach(self, position: int) -> int:
+        return self.encoder.reach(self.downsample.reach(position))

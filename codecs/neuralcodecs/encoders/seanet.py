@@ -9,7 +9,18 @@ from torch import Tensor, nn
 from neuralcodecs.codec import Encoder
 from neuralcodecs.codes import Shape
 from neuralcodecs.errors import CodecError
-from neuralcodecs.layers import Conv, Norm, PadMode, ResidualLSTM, ResidualUnit, keep_variance
+from neuralcodecs.layers import (
+    ELU,
+    Chain,
+    Conv,
+    Norm,
+    PadMode,
+    ResidualLSTM,
+    ResidualUnit,
+    State,
+    Streamed,
+    keep_variance,
+)
 
 
 class SEANetEncoder(Encoder):
@@ -55,15 +66,15 @@ class SEANetEncoder(Encoder):
         self.channels, self.dim, self.strides = channels, dim, (math.prod(ratios),)
         conv = partial(Conv, causal=causal, pad_mode=pad_mode, norm=norm)
         width = filters
-        layers: list[nn.Module] = [conv(keep_variance(nn.Conv1d(channels, width, 7)))]
+        layers: list[Streamed] = [conv(keep_variance(nn.Conv1d(channels, width, 7)))]
         for ratio in reversed(ratios):
             layers += [ResidualUnit(width, conv, dilation, true_skip) for dilation in dilations]
-            layers += [nn.ELU(), conv(keep_variance(nn.Conv1d(width, 2 * width, 2 * ratio, ratio)))]
+            layers += [ELU(), conv(keep_variance(nn.Conv1d(width, 2 * width, 2 * ratio, ratio)))]
             width *= 2
         if lstm_layers:
             layers.append(ResidualLSTM(width, lstm_layers))
-        layers += [nn.ELU(), conv(keep_variance(nn.Conv1d(width, dim, last_kernel)))]
-        self.layers = nn.Sequential(*layers)
+        layers += [ELU(), conv(keep_variance(nn.Conv1d(width, dim, last_kernel)))]
+        self.layers = Chain(*layers)
 
     def forward(self, signal: Float[Tensor, "b c t"]) -> Float[Tensor, "b d n"]:
         return self.layers(signal)
@@ -71,3 +82,12 @@ class SEANetEncoder(Encoder):
     def frames(self, shape: Shape) -> Shape:
         (length,) = shape
         return (-(-length // self.strides[0]),)
+
+    def start(self, batch: int) -> State:
+        return self.layers.start(batch)
+
+    def step(self, x: Float[Tensor, "b c t"], state: State, last: bool) -> tuple[Float[Tensor, "b d n"], State]:
+        return self.layers.step(x, state, last)
+
+    def reach(self, position: int) -> int:
+        return self.layers.reach(position)

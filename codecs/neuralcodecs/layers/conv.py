@@ -7,18 +7,21 @@ import math
 from collections.abc import Callable
 from typing import Literal
 
-import torch.nn.functional as F
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from neuralcodecs.errors import CodecError
+from neuralcodecs.layers.padding import PadMode, pad
+from neuralcodecs.layers.streamed import State, Streamed
 
-PadMode = Literal["constant", "reflect", "replicate"]
 Norm = Literal["weight_norm", "time_group_norm", "none"]
 ConvNd = nn.Conv1d | nn.Conv2d | nn.Conv3d
 CONVS: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 """By number of axes."""
+WAITING = -1
+"""Phase of a stream's convolution whose left padding is not known yet."""
 ConvTransposeNd = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
 
 
@@ -43,7 +46,7 @@ _NORMS: dict[Norm, Callable[[ConvNd | ConvTransposeNd], nn.Module]] = {
 }
 
 
-class Conv(nn.Module):
+class Conv(Streamed):
     """A convolution that pads its input so that every window is full and the output has ceil(n / stride) positions.
 
     ``padding_total = kernel_eff - stride`` positions are added around the signal, and as many on the right as its
@@ -64,6 +67,7 @@ class Conv(nn.Module):
         _check(conv, causal, norm)
         self.conv = conv
         self.norm = _NORMS[norm](conv)
+        self.whole_signal = norm == "time_group_norm"
         self.causal = causal
         self.pad_mode = pad_mode
         self.kernel_eff = _kernel_eff(conv)
@@ -78,7 +82,7 @@ class Conv(nn.Module):
         return self.norm(self.conv(self.pad(signal)))
 
     def pad(self, signal: Float[Tensor, "b c *space"]) -> Float[Tensor, "b c *padded"]:
-        """The signal with this convolution's padding; the only thing that streaming replaces by its state."""
+        """The signal with this convolution's padding."""
         lengths = signal.shape[2:]
         amounts = [
             (left, right + -length % stride)
@@ -86,8 +90,62 @@ class Conv(nn.Module):
         ]
         return pad(signal, amounts, self.pad_mode)
 
+    def start(self, batch: int) -> State:
+        """No position yet: the left padding needs the first ``held`` ones."""
+        _check_streamable(self, self.stride, self.whole_signal)
+        buffer = next(self.conv.parameters()).new_zeros(batch, self.conv.in_channels, 0)
+        return State((buffer,), (WAITING,)) if self.held else State((self._padded_left(buffer),), (0,))
 
-class TransposedConv(nn.Module):
+    def step(self, x: Float[Tensor, "b c t"], state: State, last: bool) -> tuple[Float[Tensor, "b d n"], State]:
+        """The state is the input from the next window on, and where that window starts in it."""
+        (buffer,), (begin,) = state.tensors, state.phase
+        buffer = torch.cat([buffer, x], dim=-1)
+        if begin == WAITING:
+            if last and 0 < buffer.shape[-1] < self.held:
+                return self(buffer), state
+            if buffer.shape[-1] < self.held:
+                return self._nothing(buffer), State((buffer,), (WAITING,))
+            buffer, begin = self._padded_left(buffer), 0
+        if last:
+            buffer = self._close(buffer, begin)
+        (kernel,), (stride,) = self.kernel_eff, self.stride
+        windows = max(0, (buffer.shape[-1] - begin - kernel) // stride + 1)
+        following = begin + windows * stride
+        output = self.conv(buffer[..., begin:]) if windows else self._nothing(buffer)
+        dropped = max(0, min(following, buffer.shape[-1] - self.mirrored))
+        return output, State((buffer[..., dropped:],), (following - dropped,))
+
+    def reach(self, position: int) -> int:
+        _check_streamable(self, self.stride, self.whole_signal)
+        ((left, _),) = self.padding
+        return max(position * self.stride[0] + self.kernel_eff[0] - 1 - left, self.held - 1)
+
+    @property
+    def mirrored(self) -> int:
+        """Positions at the end of the signal that its padding may copy."""
+        furthest = self.padding[0][1] + self.stride[0] - 1
+        return {"constant": 0, "replicate": 1, "reflect": furthest + 1}[self.pad_mode] if furthest else 0
+
+    @property
+    def held(self) -> int:
+        """Positions at the start of the signal without which its padding is not known."""
+        left = self.padding[0][0]
+        return max(self.mirrored, {"constant": 0, "replicate": 1, "reflect": left + 1}[self.pad_mode] if left else 0)
+
+    def _padded_left(self, buffer: Float[Tensor, "b c t"]) -> Float[Tensor, "b c padded"]:
+        return pad(buffer, [(self.padding[0][0], 0)], self.pad_mode)
+
+    def _nothing(self, like: Tensor) -> Float[Tensor, "b d 0"]:
+        return like.new_zeros(len(like), self.conv.out_channels, 0)
+
+    def _close(self, buffer: Float[Tensor, "b c t"], begin: int) -> Float[Tensor, "b c padded"]:
+        ((left, right),), (stride,) = self.padding, self.stride
+        # the next window starts at a multiple of the stride, so this is the length's remainder too
+        incomplete = -(buffer.shape[-1] - begin - left) % stride
+        return pad(buffer, [(0, right + incomplete)], self.pad_mode)
+
+
+class TransposedConv(Streamed):
     """A transposed convolution that trims what overlaps the ends: n positions become exactly n * stride.
 
     ``padding_total = kernel_eff - stride`` positions are cut. Causal: ``ceil(padding_total * trim_right_ratio)`` of
@@ -110,6 +168,7 @@ class TransposedConv(nn.Module):
             raise CodecError(f"trim_right_ratio {trim_right_ratio}: use 0 to 1 when causal, 1 otherwise")
         self.conv = conv
         self.norm = _NORMS[norm](conv)
+        self.whole_signal = norm == "time_group_norm"
         self.causal = causal
         self.kernel_eff = _kernel_eff(conv)
         self.stride = tuple(conv.stride)
@@ -126,36 +185,33 @@ class TransposedConv(nn.Module):
         kept = (slice(left, n - right) for n, (left, right) in zip(lengths, self.trim, strict=True))
         return output[(slice(None), slice(None), *kept)]
 
+    def start(self, batch: int) -> State:
+        """Zeros before the first position, and how many positions of the output are still to be cut on the left."""
+        _check_streamable(self, self.stride, self.whole_signal)
+        before = next(self.conv.parameters()).new_zeros(batch, self.conv.in_channels, self._overlapping)
+        return State((before,), (self.trim[0][0],))
 
-def pad(
-    signal: Float[Tensor, "b c *space"], amounts: list[tuple[int, int]], mode: PadMode
-) -> Float[Tensor, "b c *padded"]:
-    """Add ``(left, right)`` positions to each axis after the channels.
+    def step(self, x: Float[Tensor, "b c n"], state: State, last: bool) -> tuple[Float[Tensor, "b d t"], State]:
+        """The state is the inputs whose outputs overlap those of the next: they are computed again."""
+        (before,), (cut,) = state.tensors, state.phase
+        (stride,), ((_, right),) = self.stride, self.trim
+        if not x.shape[-1] and not (last and before.shape[-1]):
+            return x.new_zeros(len(x), self.conv.out_channels, 0), state
+        inputs = torch.cat([before, x], dim=-1)
+        output = self.conv(inputs)
+        begin = before.shape[-1] * stride
+        stop = output.shape[-1] - right if last else inputs.shape[-1] * stride
+        left = min(cut, stop - begin)
+        following = inputs[..., inputs.shape[-1] - before.shape[-1] :]
+        return output[..., begin + left : stop], State((following,), (cut - left,))
 
-    A reflection longer than the signal allows is made of the signal followed by zeros, of which as many positions
-    are then cut from the end as zeros were added (EnCodec's rule).
-    """
-    if not any(left or right for left, right in amounts):
-        return signal
-    if mode != "reflect":
-        return F.pad(signal, _last_axis_first(amounts), mode)
-    lengths = signal.shape[2:]
-    missing = [max(0, max(sides) - n + 1) for n, sides in zip(lengths, amounts, strict=True)]
-    if not any(missing):
-        return F.pad(signal, _last_axis_first(amounts), mode)
-    longer = F.pad(signal, _last_axis_first([(0, m) for m in missing]))
-    padded = F.pad(longer, _last_axis_first(amounts), mode)
-    kept = (slice(0, n - m) for n, m in zip(padded.shape[2:], missing, strict=True))
-    return padded[(slice(None), slice(None), *kept)]
+    def reach(self, position: int) -> int:
+        _check_streamable(self, self.stride, self.whole_signal)
+        return (position + self.trim[0][0]) // self.stride[0]
 
-
-def pad_to(signal: Float[Tensor, "b c *space"], shape: tuple[int, ...]) -> Float[Tensor, "b c *padded"]:
-    """Repeat the last values of each axis up to ``shape``."""
-    return pad(signal, [(0, want - n) for n, want in zip(signal.shape[2:], shape, strict=True)], "replicate")
-
-
-def _last_axis_first(amounts: list[tuple[int, int]]) -> list[int]:
-    return [side for sides in reversed(amounts) for side in sides]
+    @property
+    def _overlapping(self) -> int:
+        return (self.kernel_eff[0] - 1) // self.stride[0]
 
 
 def _kernel_eff(conv: ConvNd | ConvTransposeNd) -> tuple[int, ...]:
@@ -168,3 +224,10 @@ def _check(conv: ConvNd | ConvTransposeNd, causal: bool, norm: Norm) -> None:
         raise CodecError(f"kernel {kernel} is smaller than stride {stride}: it would skip samples; enlarge it")
     if causal and norm == "time_group_norm":
         raise CodecError("time_group_norm looks at the whole signal, so it cannot be causal: use weight_norm")
+
+
+def _check_streamable(layer: Streamed, stride: tuple[int, ...], whole_signal: bool) -> None:
+    if whole_signal:
+        raise layer.unable("time_group_norm is computed over the whole signal")
+    if len(stride) != 1:
+        raise layer.unable(f"it has {len(stride)} axes, and a stream has one")

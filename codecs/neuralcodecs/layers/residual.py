@@ -6,12 +6,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from neuralcodecs.layers.initialisation import identity, keep_variance
+from neuralcodecs.layers.streamed import ELU, Chain, Identity, State, Streamed, aligned
 
 BRANCH_GAIN = 0.3
 """Of a fresh unit's block beside its skip: a stack of units starts near the identity, and soon learns."""
 
 
-class ResidualUnit(nn.Module):
+class ResidualUnit(Streamed):
     """ELU, dilated convolution of kernel 3 to half the channels, ELU, convolution of kernel 1 back, plus the input.
 
     The paper speaks of two kernels of size 3; the published weights have 3 and 1. A fresh unit's skip passes its input.
@@ -24,16 +25,31 @@ class ResidualUnit(nn.Module):
     """
 
     def __init__(
-        self, dim: int, convolution: Callable[[nn.Conv1d], nn.Module], dilation: int = 1, true_skip: bool = False
+        self, dim: int, convolution: Callable[[nn.Conv1d], Streamed], dilation: int = 1, true_skip: bool = False
     ) -> None:
         super().__init__()
-        self.block = nn.Sequential(
-            nn.ELU(),
+        self.dim = dim
+        self.block = Chain(
+            ELU(),
             convolution(keep_variance(nn.Conv1d(dim, dim // 2, 3, dilation=dilation))),
-            nn.ELU(),
+            ELU(),
             convolution(keep_variance(nn.Conv1d(dim // 2, dim, 1), BRANCH_GAIN)),
         )
-        self.shortcut = nn.Identity() if true_skip else convolution(identity(nn.Conv1d(dim, dim, 1)))
+        self.shortcut: Streamed = Identity() if true_skip else convolution(identity(nn.Conv1d(dim, dim, 1)))
 
     def forward(self, x: Float[Tensor, "b c t"]) -> Float[Tensor, "b c t"]:
         return self.shortcut(x) + self.block(x)
+
+    def start(self, batch: int) -> State:
+        nothing = next(self.parameters()).new_zeros(batch, self.dim, 0)
+        return State(parts=(self.shortcut.start(batch), self.block.start(batch), State((nothing, nothing))))
+
+    def step(self, x: Float[Tensor, "b c t"], state: State, last: bool) -> tuple[Float[Tensor, "b c n"], State]:
+        before_shortcut, before_block, before_sum = state.parts
+        skipped, shortcut = self.shortcut.step(x, before_shortcut, last)
+        made, block = self.block.step(x, before_block, last)
+        (skipped, made), waiting = aligned((skipped, made), before_sum.tensors)
+        return skipped + made, State(parts=(shortcut, block, State(waiting)))
+
+    def reach(self, position: int) -> int:
+        return max(self.shortcut.reach(position), self.block.reach(position))

@@ -5,11 +5,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from neuralcodecs.layers.conv import Conv, ConvNd, TransposedConv
+from neuralcodecs.layers.streamed import Chain, Pointwise, State, Streamed, aligned
 
 TINY = 1e-9  # the published guard against a frequency of 0
 
 
-class Snake(nn.Module):
+class Snake(Pointwise):
     """``x + sin(alpha x)^2 / alpha`` on any number of axes, ``alpha`` being learned per channel and 1 at first."""
 
     def __init__(self, channels: int) -> None:
@@ -21,12 +22,13 @@ class Snake(nn.Module):
         return x + (alpha + TINY).reciprocal() * torch.sin(alpha * x).square()
 
 
-class SnakeUnit(nn.Module):
+class SnakeUnit(Streamed):
     """Snake, dilated convolution of kernel 7, Snake, convolution of kernel 1, plus the input ``(b, channels, t)``."""
 
     def __init__(self, channels: int, dilation: int) -> None:
         super().__init__()
-        self.block = nn.Sequential(
+        self.channels = channels
+        self.block = Chain(
             Snake(channels),
             same(nn.Conv1d(channels, channels, 7, dilation=dilation)),
             Snake(channels),
@@ -35,6 +37,19 @@ class SnakeUnit(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c t"]) -> Float[Tensor, "b c t"]:
         return x + self.block(x)
+
+    def start(self, batch: int) -> State:
+        nothing = next(self.parameters()).new_zeros(batch, self.channels, 0)
+        return State(parts=(self.block.start(batch), State((nothing, nothing))))
+
+    def step(self, x: Float[Tensor, "b c t"], state: State, last: bool) -> tuple[Float[Tensor, "b c n"], State]:
+        before_block, before_sum = state.parts
+        made, block = self.block.step(x, before_block, last)
+        (skipped, made), waiting = aligned((x, made), before_sum.tensors)
+        return skipped + made, State(parts=(block, State(waiting)))
+
+    def reach(self, position: int) -> int:
+        return max(position, self.block.reach(position))
 
 
 def same(conv: ConvNd) -> Conv:
@@ -49,7 +64,7 @@ def same(conv: ConvNd) -> Conv:
     return Conv(conv, norm="weight_norm")
 
 
-class Upsample(nn.Module):
+class Upsample(Streamed):
     """A transposed convolution of kernel 2s; n positions become n * s, one less where the stride s is odd.
 
     The missing last position is that of the published layer, which cuts ceil(s / 2) on both sides.
@@ -63,3 +78,13 @@ class Upsample(nn.Module):
     def forward(self, x: Float[Tensor, "b c n"]) -> Float[Tensor, "b d t"]:
         output = self.conv(x)
         return output[..., : output.shape[-1] - self.surplus]
+
+    def start(self, batch: int) -> State:
+        return self.conv.start(batch)
+
+    def step(self, x: Float[Tensor, "b c n"], state: State, last: bool) -> tuple[Float[Tensor, "b d t"], State]:
+        output, state = self.conv.step(x, state, last)
+        return output[..., : output.shape[-1] - self.surplus] if last and output.shape[-1] else output, state
+
+    def reach(self, position: int) -> int:
+        return self.conv.reach(position)

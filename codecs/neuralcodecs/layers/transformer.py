@@ -3,6 +3,9 @@
 Pre-norm layers with rotary positions (https://arxiv.org/abs/2104.09864, halves paired) and LayerScale (2103.17239).
 """
 
+from collections.abc import Iterator
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -10,6 +13,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from neuralcodecs.errors import CodecError
+from neuralcodecs.layers.streamed import State, Streamed
 
 LONGEST_PERIOD = 10_000.0
 """Of the rotary positions, in steps."""
@@ -38,19 +42,30 @@ class Attention(nn.Module):
 
     def forward(self, x: Float[Tensor, "b t d"], positions: Int64[Tensor, " t"]) -> Float[Tensor, "b t d"]:
         query, key, value = self.project(x, positions)
-        # queries in blocks of the context, each with the keys that it can see: memory grows with t, not with t^2
+        return self.attend_in_blocks(query, key, value, positions, positions)
+
+    def attend_in_blocks(
+        self,
+        query: Float[Tensor, "b h t e"],
+        key: Float[Tensor, "b h s e"],
+        value: Float[Tensor, "b h s e"],
+        query_positions: Int64[Tensor, "*rows t"],
+        key_positions: Int64[Tensor, "*rows s"],
+    ) -> Float[Tensor, "b t d"]:
+        """``attend`` for queries of any number; ``s - t`` cached keys come before those of the queries.
+
+        Queries go in blocks of the context, each with the keys that it can see: memory grows with t, not with t^2.
+        """
+        cached = key.shape[2] - query.shape[2]
         blocks = []
-        for start in range(0, x.shape[1], self.context):
+        for start in range(0, query.shape[2], self.context):
             queries = slice(start, start + self.context)
-            keys = slice(max(0, start - self.context + 1), queries.stop)
-            blocks.append(
-                self.attend(
-                    query[:, :, queries], key[:, :, keys], value[:, :, keys], positions[queries], positions[keys]
-                )
-            )
+            keys = slice(max(0, cached + start - self.context + 1), cached + queries.stop)
+            places = query_positions[..., queries], key_positions[..., keys]
+            blocks.append(self.attend(query[:, :, queries], key[:, :, keys], value[:, :, keys], *places))
         return torch.cat(blocks, dim=1)
 
-    def project(self, x: Float[Tensor, "b t d"], positions: Int64[Tensor, " t"]) -> tuple[Tensor, Tensor, Tensor]:
+    def project(self, x: Float[Tensor, "b t d"], positions: Int64[Tensor, "*rows t"]) -> tuple[Tensor, Tensor, Tensor]:
         """Queries and keys, turned by their positions, and values; each ``(b, heads, t, d / heads)``."""
         query, key, value = (
             rearrange(layer(x), "b t (h e) -> b h t e", h=self.heads) for layer in (self.query, self.key, self.value)
@@ -62,13 +77,13 @@ class Attention(nn.Module):
         query: Float[Tensor, "b h t e"],
         key: Float[Tensor, "b h s e"],
         value: Float[Tensor, "b h s e"],
-        query_positions: Int64[Tensor, " t"],
-        key_positions: Int64[Tensor, " s"],
+        query_positions: Int64[Tensor, "*rows t"],
+        key_positions: Int64[Tensor, "*rows s"],
     ) -> Float[Tensor, "b t d"]:
         """Output of the queries; keys out of a query's sight do not count."""
-        age = query_positions[:, None] - key_positions
+        age = query_positions[..., :, None] - key_positions[..., None, :]
         seen = (age >= 0) & (age < self.context)
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=seen)
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=seen.unsqueeze(-3))
         return self.output(rearrange(mixed, "b h t e -> b t (h e)"))
 
 
@@ -85,11 +100,34 @@ class TransformerLayer(nn.Module):
         self.network_scale = nn.Parameter(torch.full((dim,), scale))
 
     def forward(self, x: Float[Tensor, "b t d"], positions: Int64[Tensor, " t"]) -> Float[Tensor, "b t d"]:
-        x = x + self.attention_scale * self.attention(self.attention_norm(x), positions)
+        return self._add(x, self.attention(self.attention_norm(x), positions))
+
+    def start(self, batch: int) -> State:
+        """Keys and values of the context before the first position, which nothing sees."""
+        attention, dim = self.attention, len(self.attention_scale)
+        cache = self.attention_scale.new_zeros(batch, attention.heads, attention.context - 1, dim // attention.heads)
+        return State((cache, cache))
+
+    def step(
+        self,
+        x: Float[Tensor, "b t d"],
+        state: State,
+        positions: Int64[Tensor, "b t"],
+        key_positions: Int64[Tensor, "b s"],
+    ) -> tuple[Float[Tensor, "b t d"], State]:
+        attention = self.attention
+        query, *new = attention.project(self.attention_norm(x), positions)
+        key, value = (torch.cat([old, more], dim=2) for old, more in zip(state.tensors, new, strict=True))
+        mixed = attention.attend_in_blocks(query, key, value, positions, key_positions)
+        kept = slice(key.shape[2] - attention.context + 1, None)
+        return self._add(x, mixed), State((key[:, :, kept], value[:, :, kept]))
+
+    def _add(self, x: Float[Tensor, "b t d"], attended: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
+        x = x + self.attention_scale * attended
         return x + self.network_scale * self.network(self.network_norm(x))
 
 
-class Transformer(nn.Module):
+class Transformer(Streamed):
     """Layers one after the other over channels-first latents; no normalisation after the last.
 
     Args:
@@ -105,6 +143,7 @@ class Transformer(nn.Module):
         self, dim: int, depth: int = 8, heads: int = 8, hidden: int = 2048, context: int = 250, scale: float = 0.01
     ) -> None:
         super().__init__()
+        self.context = context
         self.layers = nn.ModuleList(TransformerLayer(dim, heads, hidden, context, scale) for _ in range(depth))
 
     def forward(self, latents: Float[Tensor, "b d t"]) -> Float[Tensor, "b d t"]:
@@ -114,12 +153,38 @@ class Transformer(nn.Module):
             x = layer(x, positions)
         return x.transpose(1, 2)
 
+    def start(self, batch: int) -> State:
+        device = next(self.parameters()).device
+        unseen = torch.full((batch, self.context - 1), -self.context, device=device)
+        parts = tuple(layer.start(batch) for layer in self._blocks())
+        return State((torch.zeros(batch, 1, dtype=torch.int64, device=device), unseen), parts=parts)
 
-def rotate(x: Float[Tensor, "b h t e"], positions: Int64[Tensor, " t"]) -> Float[Tensor, "b h t e"]:
+    def step(self, x: Float[Tensor, "b d t"], state: State, last: bool) -> tuple[Float[Tensor, "b d t"], State]:
+        if not x.shape[-1]:
+            return x, state
+        following, cached = state.tensors
+        # of each stream its own, counted from its start as offline: a large angle's rounding must be the same
+        positions = following + torch.arange(x.shape[-1], device=x.device)
+        key_positions = torch.cat([cached, positions], dim=1)
+        x, parts = x.transpose(1, 2), []
+        for layer, part in zip(self._blocks(), state.parts, strict=True):
+            x, part = layer.step(x, part, positions, key_positions)
+            parts.append(part)
+        kept = key_positions[:, key_positions.shape[1] - self.context + 1 :]
+        return x.transpose(1, 2), State((positions[:, -1:] + 1, kept), parts=tuple(parts))
+
+    def reach(self, position: int) -> int:
+        return position
+
+    def _blocks(self) -> Iterator[TransformerLayer]:
+        return cast(Iterator[TransformerLayer], iter(self.layers))
+
+
+def rotate(x: Float[Tensor, "b h t e"], positions: Int64[Tensor, "*rows t"]) -> Float[Tensor, "b h t e"]:
     """Turn each pair of channels ``(i, i + e / 2)`` by ``position * LONGEST_PERIOD ** (-2 i / e)``, in fp32."""
     size = x.shape[-1]
     frequencies = LONGEST_PERIOD ** -(torch.arange(0, size, 2, device=x.device).float() / size)
-    angles = positions[:, None].float() * frequencies
+    angles = (positions[..., None].float() * frequencies).unsqueeze(-3)
     first, second = x.float().chunk(2, dim=-1)
     cosine, sine = angles.cos(), angles.sin()
     turned = torch.cat((first * cosine - second * sine, second * cosine + first * sine), dim=-1)
