@@ -29,7 +29,7 @@ class _Coded(NamedTuple):
 
 
 def run_encode(options: argparse.Namespace) -> int:
-    codec, identity = load_model(options.model, options)
+    codec, identity = load_model(options.model, options, options.tile)
     medium = codec.medium
     levels = options.levels if options.bitrate is None else levels_for(codec, options.bitrate)
     codec.check_levels(levels)  # before anything is read

@@ -9,6 +9,7 @@ from neuralcodecs.codec import Codec
 from neuralcodecs.errors import CodecError
 from neuralcodecs.models import with_fingerprint
 from neuralcodecs.pretrained import fingerprint, load
+from neuralcodecs.tiled import tiled
 
 
 class Loaded(NamedTuple):
@@ -16,13 +17,14 @@ class Loaded(NamedTuple):
     identity: bytes
 
 
-def load_model(source: str, options: argparse.Namespace) -> Loaded:
-    """The model of that name on the device that was asked for, and its fingerprint."""
+def load_model(source: str, options: argparse.Namespace, tile: int | None = None) -> Loaded:
+    """The model of that name on the device that was asked for, and its fingerprint; ``tile``: see ``tiled``."""
     if options.device == "cuda" and not torch.cuda.is_available():
         raise CodecError("--device cuda: no CUDA device here; use --device cpu")
     device = "cuda" if options.device != "cpu" and torch.cuda.is_available() else "cpu"
     codec = load(source, options.trust).to(device)
-    return Loaded(codec, fingerprint(codec))
+    identity = fingerprint(codec)
+    return Loaded(codec if tile is None else tiled(codec, tile), identity)
 
 
 class Finder:
@@ -30,7 +32,7 @@ class Finder:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
-        self._given = load_model(options.model, options) if options.model else None
+        self._given = load_model(options.model, options, options.tile) if options.model else None
         self._found: dict[bytes, Loaded] = {}
 
     def model(self, wanted: bytes, name: str) -> Loaded:
@@ -42,5 +44,5 @@ class Finder:
                 known = with_fingerprint(wanted.hex())
             except CodecError as error:
                 raise CodecError(f"{name} {error}") from None
-            self._found[wanted] = load_model(str(known.folder), self._options)
+            self._found[wanted] = load_model(str(known.folder), self._options, self._options.tile)
         return self._found[wanted]

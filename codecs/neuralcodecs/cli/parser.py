@@ -120,6 +120,7 @@ def _work_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", help="file, folder, or - for standard output; default: beside the input")
     _overwrite_option(parser)
     parser.add_argument("--batch", type=int, default=1, metavar="N", help="work on up to N files together (default 1)")
+    parser.add_argument("--tile", type=int, metavar="N", help="for large pictures: networks see N pixels a side")
     _device_options(parser)
 
 
