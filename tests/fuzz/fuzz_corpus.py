@@ -1,4 +1,4 @@
-"""Valid files to damage: of every shipped config, its networks narrow and its codes drawn, and of every kind of part."""
+"""Valid files to damage: of every shipped config (narrow networks, drawn codes) and with every part of the format."""
 
 import io
 from collections.abc import Callable

@@ -5,7 +5,6 @@ Sections 5 and 6 of the reliability specification; docs/fuzzing.md says what is 
 
 import random
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from fuzz_corpus import CONFIGS, Victim, victims
