@@ -1,8 +1,10 @@
 """Valid files to damage: of every shipped config (narrow networks, drawn codes) and with every part of the format."""
 
 import io
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import torch
 import yaml
 from bitstream_examples import audio, banded, decode, duet, image
 from conftest import ROOT
+from mutations import Mutation
 from narrowing import narrow
 
 from neuralcodecs import Codec, Codes
@@ -39,6 +42,8 @@ class Victim:
 
 
 def narrow_codec(config: Path) -> Codec:
+    """The same weights, hence the same fingerprint, each time."""
+    torch.manual_seed(0)
     return build(narrow(yaml.safe_load(config.read_text()))["model"]["init_args"]["codec"], config.name).eval()
 
 
@@ -55,6 +60,16 @@ def victims(folder: Path, configs: list[Path] | None = None) -> list[Victim]:
     for config in CONFIGS if configs is None else configs:
         found += _of_codec(config.stem, narrow_codec(config), folder)
     return found
+
+
+def mutants(corpus: Sequence[Victim], kind: Mutation, rng: random.Random) -> Iterator[tuple[Victim, bytes]]:
+    """Files of the corpus in turn, each with what ``kind`` makes of it; never the file itself; without end."""
+    others = [victim.data for victim in corpus]
+    for victim in cycle(corpus):
+        data = victim.data
+        while data == victim.data:
+            data = kind(victim.data, rng, others)
+        yield victim, data
 
 
 def _of_codec(name: str, codec: Codec, folder: Path) -> list[Victim]:

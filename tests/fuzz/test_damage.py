@@ -5,9 +5,10 @@ Sections 5 and 6 of the reliability specification; docs/fuzzing.md says what is 
 
 import random
 from collections.abc import Iterator
+from itertools import islice
 
 import pytest
-from fuzz_corpus import CONFIGS, Victim, victims
+from fuzz_corpus import CONFIGS, Victim, mutants, victims
 from fuzz_judge import Judge, watched
 from mutations import DAMAGE, FORGERY, Mutation, forge_values
 
@@ -40,15 +41,12 @@ def test_there_are_enough_of_them() -> None:
 @pytest.mark.parametrize("kind", COUNTS, ids=lambda kind: kind.__name__)
 def test_mutations(kind: Mutation, corpus: list[Victim], judge: Judge) -> None:
     rng = random.Random(kind.__name__)
-    others = [victim.data for victim in corpus]
     refused = 0
-    for index in range(COUNTS[kind]):
-        victim = corpus[index % len(corpus)]
-        data = kind(victim.data, rng, others)
+    for victim, data in islice(mutants(corpus, kind, rng), COUNTS[kind]):
         try:
             refused += not judge(victim, data, kind in FORGERY)
         except Exception as error:
-            raise AssertionError(f"{kind.__name__} {index} of {victim.name}: {data.hex()}") from error
+            raise AssertionError(f"{kind.__name__} of {victim.name}: {data.hex()}") from error
     print(f"{kind.__name__}: {COUNTS[kind]} files, {refused} refused")
     assert refused > COUNTS[kind] * LEAST_REFUSED.get(kind, 0.6)
 

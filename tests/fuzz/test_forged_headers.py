@@ -1,4 +1,4 @@
-"""Files with right CRCs and a model's fingerprint, but a header that the model never writes: refused before any work."""
+"""Files with right CRCs and a model's fingerprint, but a header that it never writes: refused before any work."""
 
 import math
 import time
