@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 
 from bitstream_forgery import ChunkParts, Parts, join, reseal, take_apart
 
+from neuralcodecs.errors import CodecError
+
 Mutation = Callable[[bytes, random.Random, Sequence[bytes]], bytes]
 
 EXTREMES = [0, 1, 2, 127, 128, 255, 2**16 - 1, 2**16 + 1, 2**24, 2**31, 2**32, 2**62, 2**63 - 1, 2**63, 2**64 - 1]
@@ -125,6 +127,15 @@ DAMAGE: tuple[Mutation, ...] = (flip, cut, overwrite, splice, extreme, rearrange
 """What no writer leaves: such a file is refused unless its bytes are those of one that was written."""
 FORGERY: tuple[Mutation, ...] = (wrong_length, forge_lengths, forge_bytes, forge_values, forge_order)
 """Whoever makes the CRCs right may also write: such a file is refused, or it is a whole file with other codes."""
+
+
+def twice(data: bytes, rng: random.Random, others: Sequence[bytes]) -> bytes:
+    """A forgery of a forgery, where the first is still a file."""
+    first = rng.choice(FORGERY)(data, rng, others)
+    try:
+        return rng.choice(FORGERY)(first, rng, others)
+    except (CodecError, IndexError):
+        return first
 
 
 def _extreme(parts: Parts, rng: random.Random) -> Parts:

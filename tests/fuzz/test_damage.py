@@ -41,13 +41,15 @@ def test_there_are_enough_of_them() -> None:
 @pytest.mark.parametrize("kind", COUNTS, ids=lambda kind: kind.__name__)
 def test_mutations(kind: Mutation, corpus: list[Victim], judge: Judge) -> None:
     rng = random.Random(kind.__name__)
-    refused = 0
-    for victim, data in islice(mutants(corpus, kind, rng), COUNTS[kind]):
+    refused = saved = 0
+    for index, (victim, data) in enumerate(islice(mutants(corpus, kind, rng), COUNTS[kind])):
         try:
             refused += not judge(victim, data, kind in FORGERY)
+            saved += judge.salvage(data) if kind in DAMAGE and index % 4 == 0 else 0
         except Exception as error:
             raise AssertionError(f"{kind.__name__} of {victim.name}: {data.hex()}") from error
-    print(f"{kind.__name__}: {COUNTS[kind]} files, {refused} refused")
+    print(f"{kind.__name__}: {COUNTS[kind]} files, {refused} refused, {saved} chunks salvaged")
+    assert saved > (COUNTS[kind] / 50 if kind in DAMAGE else -1)
     assert refused > COUNTS[kind] * LEAST_REFUSED.get(kind, 0.6)
 
 

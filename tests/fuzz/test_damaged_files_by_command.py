@@ -1,18 +1,25 @@
 """Damaged and forged files as a user meets them: the commands' statuses, one line each, and no partial output."""
 
 import random
+import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from examples import forge_flac
 from fuzz_corpus import Victim, mutants, narrow_codec, victims
 from fuzz_judge import Judge, unchecked
 from mutations import DAMAGE, FORGERY
+from pictures import bomb, picture_codec
 
 from neuralcodecs.atomic import MARK
+from neuralcodecs.audio import Audio
 from neuralcodecs.cli import main
+from neuralcodecs.errors import CodecError
+from neuralcodecs.image import Image
+from neuralcodecs.medium import Medium
 
 EACH = 6
 
@@ -92,3 +99,36 @@ def test_each_of_them_alone(
         error = capsys.readouterr().err
         assert status in ((0,) if readable else (0, 2)) and error.count("\n") == status // 2
     assert names(tmp_path) == before
+
+
+@pytest.mark.parametrize("frames", [2**29, 2**36 - 1])
+def test_a_flac_of_forged_length_is_not_encoded(
+    frames: int, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = forge_flac(tmp_path / "forged.flac", frames)
+    _not_encoded(source, model, Audio(24000), capsys)
+
+
+@pytest.mark.parametrize("size", [(20000, 20000), (2**31 - 1, 2**31 - 1)])
+def test_a_picture_of_400_megapixels_is_not_encoded(
+    size: tuple[int, int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture_codec().save_pretrained(tmp_path / "model")
+    _not_encoded(bomb(tmp_path / "bomb.png", *size), tmp_path / "model", Image(), capsys)
+
+
+def _not_encoded(source: Path, model: Path, medium: Medium, capsys: pytest.CaptureFixture[str]) -> None:
+    """Refused by the command, with no output; by the medium in less than 50 ms of processor time, the best of three."""
+    before = names(source.parent)
+    assert main(["encode", str(source), "-m", str(model), "--trust"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"neuralcodecs: {source}: ") and error.count("\n") == 1
+    assert names(source.parent) == before
+    assert min(_refusing(medium, source) for _ in range(3)) < 0.05
+
+
+def _refusing(medium: Medium, source: Path) -> float:
+    started = time.process_time()
+    with pytest.raises(CodecError):
+        medium.read(source)
+    return time.process_time() - started

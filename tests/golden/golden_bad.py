@@ -59,6 +59,11 @@ def _headers() -> Iterator[tuple[str, bytes, str]]:
     yield "no-stream", _header(streams=b""), "streams: 0 is outside 1 to 16"
     yield "streams-of-one-name", _header(streams=STREAM * 2), "two streams have the same name"
     yield "stream-name", _header(streams=b"\3a/b" + STREAM[1:]), "stream name 'a/b': use 1 to 32 letters"
+    yield (
+        "stream-name-not-shortest",
+        _header(streams=b"\5codes" + STREAM[1:]),
+        "the name 'codes' is not in its shortest",
+    )
     yield "stream-name-too-long", _header(streams=varint(33) + b"a" * 33 + STREAM[1:]), "a name's length is 33, more"
     runs = partial(bytes.__add__, bytes.fromhex("00090005"))
     yield "runs-equal", _header(streams=runs(ONE_RUN * 2)), "alphabet sizes are not in their shortest form"
@@ -102,6 +107,9 @@ def _chunks() -> Iterator[tuple[str, bytes, str]]:
     yield "chunk-size", forged(head(0, 3, 9)), "chunk 0: 9 bytes of 'codes' for 3 positions"
     yield "chunk-beyond-the-grid", forged(head(0, 6, 15)), "chunk 0: it ends at 6 of 'codes', which has 5"
     yield "chunk-positions", forged(head(0, 2**16 + 1, 163843)), "chunk 0: the count of 'codes' is 65537, more than"
+    many = base._replace(body=base.body[: -len(STREAM)] + bytes.fromhex("000500") + varint(2**16) + b"\x41\0")
+    whole = head(0, 2**16, 0)._replace(payload=b"")
+    yield "chunk-symbols", reseal(many._replace(chunks=(whole,))), "chunk 0: 4259840 symbols in a chunk, 4194304 fit"
     yield (
         "chunk-gap",
         forged(first, second._replace(head=b"\xcbC\4\1\3")),
