@@ -44,6 +44,13 @@ def test_bad(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert captured.err == f"neuralcodecs: {refusal.value}\n" and captured.out == ""
 
 
+def test_what_a_terminal_cannot_show_is_escaped() -> None:
+    run = [sys.executable, "-m", "neuralcodecs.cli", "info", str(FOLDER / "good" / "audio-metadata.ncs")]
+    settings = {"PYTHONPATH": str(ROOT / "codecs"), "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(run, env=settings, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr == "" and r"\xdcbung \u2116 1" in done.stdout
+
+
 def test_the_generator_overwrites_nothing(tmp_path: Path) -> None:
     """Neither a file that differs from what it would make, nor what is expected of one that has gone."""
     shutil.copytree(FOLDER, tmp_path / "golden")
