@@ -40,7 +40,7 @@ def forgeries(header: Header) -> Iterator[tuple[str, Header]]:
     yield "other channels", replace(header, channels=header.channels + 1)
     yield "an axis more", replace(header, shape=(*header.shape, 5))
     yield "an axis more in the grid", replace(header, streams=(replace(main, grid=(*main.grid, 5)), *side))
-    yield "a longer signal", replace(header, shape=(header.shape[0] + 10**6, *header.shape[1:]))
+    yield "a longer signal", replace(header, shape=(header.shape[0] + 10**4, *header.shape[1:]))
     yield "an empty signal", replace(header, shape=(0, *header.shape[1:]))
     yield "an empty grid", replace(header, streams=(replace(main, grid=(0, *main.grid[1:])), *side))
     yield "another alphabet", replace(header, streams=(replace(main, alphabet=(main.alphabet[0] + 1,)), *side))
