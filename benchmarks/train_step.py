@@ -90,7 +90,7 @@ def published_step(device: torch.device, autocast: Callable[[], contextlib.Abstr
 
 
 def our_step(device: torch.device, autocast: Callable[[], contextlib.AbstractContextManager]) -> Step:
-    """One discriminator forward, one backward, one optimizer: what CodecTask does, without Lightning around it."""
+    """Each signal judged once, one backward, one optimizer: what CodecTask does, without Lightning around it."""
     codec = Codec(
         Audio(RATE), SEANetEncoder(), partial(ResidualVQ, codebooks=32, levels=(2, 4, 8, 16, 32)), SEANetDecoder
     ).to(device)

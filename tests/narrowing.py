@@ -3,8 +3,18 @@
 from collections.abc import Mapping
 from typing import Any
 
-WIDTHS = {"filters": 8, "width": 64, "dim": 64, "hidden": 64, "channels": 16, "code_dim": 32}
-"""Arguments that only make a network wider, and what they are cut to."""
+WIDTHS = {
+    "filters": 8,
+    "width": 64,
+    "multipliers": 2,
+    "blocks": 1,
+    "dim": 64,
+    "hidden": 64,
+    "channels": 16,
+    "code_dim": 32,
+    "heads": 4,
+}
+"""Arguments that only make a network larger, and what they are cut to."""
 
 
 def narrow(node: Any, caps: Mapping[str, int] = WIDTHS, name: str = "") -> Any:

@@ -1,20 +1,27 @@
 """Every shipped config: builds, trains 3 steps on the samples, is judged, and its checkpoint encodes and decodes."""
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
-import soundfile
 import torch
 import yaml
 from conftest import ROOT, SAMPLES
+from jsonargparse import ArgumentParser
 from narrowing import narrow
 
 from neuralcodecs.cli import main
+from neuralcodecs.codec import Codec
+from neuralcodecs.medium import Medium, SignalInfo
 from neuralcodecs.pretrained import build
+from neuralcodecs.training import Reconstruct
 from neuralcodecs.training.run import main as train
 
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+OFFERED = re.compile(r"^ +# perceptual:\n(?: +#   .*\n)+", re.MULTILINE)
+"""A loss that a config has as a comment, since it needs a file that the user must fetch."""
 SMALL = [
     "--trainer.max_steps=3",
     "--trainer.accelerator=cpu",
@@ -22,10 +29,48 @@ SMALL = [
     "--trainer.num_sanity_val_steps=0",
     "--trainer.enable_progress_bar=false",
     "--trainer.enable_model_summary=false",
-    "--data.init_args.batch_size=2",
     "--data.init_args.loading.workers=0",
-    "--data.init_args.segment_seconds=0.5",
 ]
+DATA = {"batch_size": 2, "segment_seconds": 0.5, "size": 48}
+"""What a step is made of, where a data module has it."""
+CLIP = {1: (24000,), 2: (72, 100)}
+"""Samples, or height and width, of the file that is judged and coded."""
+PUBLISHED = {"wetok_f16_192x": (198.9, 261.4), "wetok_f8_24x": (193.7, 254.8)}
+"""Million parameters of encoder and decoder."""
+
+
+def load(config: Path) -> dict[str, Any]:
+    return yaml.safe_load(config.read_text())
+
+
+def codec_of(config: dict[str, Any], name: str = "a test") -> Codec:
+    return build(config["model"]["init_args"]["codec"], name)
+
+
+def small(config: Path, clip: Path, first: Path) -> dict[str, Any]:
+    """A narrow config that judges ``clip``. The run that it starts from, if any, becomes a fresh codec in ``first``."""
+    node = narrow(load(config))
+    for callback in node["trainer"]["callbacks"]:
+        if callback["class_path"].endswith("EvaluateCheckpoints"):
+            callback["init_args"]["data"] = [str(clip)]
+    data = node["data"]["init_args"]
+    data.update({name: value for name, value in DATA.items() if name in data})
+    stage = node["model"]["init_args"].get("stage", {"init_args": {}})["init_args"]
+    if "load_from" in stage:
+        (earlier,) = [load(path) for path in CONFIGS if load(path)["run"] == stage["load_from"]]
+        codec_of(narrow(earlier)).save_pretrained(first)
+        stage["load_from"] = str(first)
+    return node
+
+
+def sample(medium: Medium, folder: Path) -> tuple[Path, SignalInfo]:
+    """The start of a real test file that the medium reads, written by it, and what it then is."""
+    source = next(p for p in sorted(SAMPLES.rglob("test/*")) if p.suffix in medium.suffixes)
+    signal, _ = medium.read(source)
+    clip = signal[(slice(None), *(slice(n) for n in CLIP[signal.ndim - 1]))]
+    path = folder / f"clip{medium.suffixes[0]}"
+    medium.write(path, clip, SignalInfo(medium.rate, medium.channels, tuple(clip.shape[1:])))
+    return path, medium.read(path)[1]
 
 
 @pytest.fixture(autouse=True)
@@ -36,27 +81,35 @@ def _in_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_config_builds_at_its_full_size(config: Path) -> None:
     with torch.device("meta"):
-        codec = build(yaml.safe_load(config.read_text())["model"]["init_args"]["codec"], config.name)
+        codec = codec_of(load(config), config.name)
     assert codec.device.type == "meta"
     assert codec.describe()["class_path"] == "neuralcodecs.codec.Codec"
+    if config.stem in PUBLISHED:
+        sizes = [sum(p.numel() for p in part.parameters()) / 1e6 for part in (codec.encoder, codec.decoder)]
+        assert sizes == pytest.approx(PUBLISHED[config.stem], abs=0.05)
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_config_trains_and_its_checkpoint_works(config: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    small = narrow(yaml.safe_load(config.read_text()))
-    for callback in small["trainer"]["callbacks"]:  # shorter files to judge than the config's own
-        if callback["class_path"].endswith("EvaluateCheckpoints"):
-            callback["init_args"]["data"] = [str(tmp_path / "clip.wav")]
-    (tmp_path / "small.yaml").write_text(yaml.safe_dump(small))
-    sources = sorted((SAMPLES / "speech" / "test").glob("*.flac"))[:1]
-    clip, rate = soundfile.read(sources[0], stop=16000)
-    soundfile.write(tmp_path / "clip.wav", clip, rate)
+    clip, info = sample(codec_of(narrow(load(config))).medium, tmp_path)
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(small(config, clip, tmp_path / "first")))
     train(["fit", "--config", str(tmp_path / "small.yaml"), "--run", str(run), *SMALL])
     assert (run / "checkpoints" / "step=3.ckpt").is_file() and (run / "config.yaml").is_file()
     metrics = json.loads((run / "checkpoints" / "metrics.json").read_text())
     assert metrics["step"] == 3 and metrics["settings"][0]["written"] > 0
-    coded, decoded = tmp_path / "clip.ncs", tmp_path / "decoded.wav"
-    assert main(["encode", str(tmp_path / "clip.wav"), "-o", str(coded), "-m", str(run)]) == 0
+    coded, decoded = tmp_path / "clip.ncs", tmp_path / f"decoded{clip.suffix}"
+    assert main(["encode", str(clip), "-o", str(coded), "-m", str(run)]) == 0
     assert main(["decode", str(coded), "-o", str(decoded), "-m", str(run)]) == 0
-    assert soundfile.info(decoded).frames == 16000 and soundfile.info(decoded).samplerate == rate
+    medium = codec_of(narrow(load(config))).medium
+    assert medium.read(decoded)[1] == info
+
+
+@pytest.mark.parametrize("config", [c for c in CONFIGS if OFFERED.search(c.read_text())], ids=lambda path: path.stem)
+def test_a_loss_in_a_comment_asks_for_its_file_when_it_is_made_to_count(config: Path) -> None:
+    text = OFFERED.sub(lambda found: re.sub(r"(?m)^( +)# ", r"\1", found[0]), config.read_text())
+    objective = yaml.safe_load(text)["model"]["init_args"]["objective"]["init_args"]
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(Reconstruct, "objective")
+    with pytest.raises(ValueError, match=r"no file PATH/vgg16-397923af\.pth: download"):
+        parser.instantiate_classes(parser.parse_object({"objective": objective}))

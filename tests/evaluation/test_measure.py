@@ -11,6 +11,7 @@ from torch import Tensor
 from neuralcodecs import CodecError
 from neuralcodecs.audio.metrics import SISDR, MelDistance
 from neuralcodecs.criteria import Metric, MetricFailure
+from neuralcodecs.evaluation.complexity import complexity
 from neuralcodecs.evaluation.measure import evaluate, find_files
 from neuralcodecs.evaluation.results import append_csv, table, write_json
 
@@ -72,6 +73,23 @@ def test_a_better_codec_has_better_figures(tmp_path: Path) -> None:
     codec.decoder = Oracle()  # type: ignore[assignment]
     good = evaluate(codec, [path], [4], [SISDR(), MelDistance()], progress=False).settings[0].figures
     assert good["si_sdr"] > poor["si_sdr"] + 10 and good["mel_distance"] < poor["mel_distance"] / 2
+
+
+def test_arithmetic_is_told_and_what_cannot_be_counted_has_a_reason(tmp_path: Path) -> None:
+    codec, path = make_codec(), clip(tmp_path, 9000)
+    counted = evaluate(codec, [path], [1], [SISDR()], progress=False)
+    assert counted.complexity == complexity(codec, counted.rows[0].shape)
+    assert counted.complexity.decoder_parameters == sum(p.numel() for p in codec.decoder.parameters())
+    assert f"{counted.complexity.encoder_macs / 1e3:,.0f} kMAC/s" in table(counted)
+
+    class Peeks(torch.nn.Module):
+        def forward(self, latents: Tensor) -> Tensor:
+            return torch.full((1, 1, 9000), float(latents.mean()))
+
+    codec.decoder = Peeks()  # type: ignore[assignment]
+    refused = evaluate(codec, [path], [1], [SISDR()], progress=False)
+    assert refused.complexity is None and "Peeks cannot be counted" in refused.failures["complexity"]
+    assert "failed: complexity: Peeks" in table(refused) and "kMAC" not in table(refused)
 
 
 def test_every_part_is_left_in_the_mode_that_it_had(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The game: one forward, no gradient of one player in the other, and terms that fall silent without breaking DDP."""
+"""The game: one forward per signal, no gradient of one player in the other, terms that fall silent without harm."""
 
 import torch
 from torch import Tensor, nn
@@ -30,10 +30,10 @@ def play(adversary: Adversary, seed: int = 0) -> tuple[Tensor, dict]:
     return signal.grad, terms
 
 
-def test_one_forward_serves_both_players() -> None:
+def test_one_forward_per_signal_serves_both_players() -> None:
     adversary = Adversary(Tiny())
     play(adversary)
-    assert adversary.discriminator.forwards == 1
+    assert adversary.discriminator.forwards == 2
 
 
 def test_the_discriminators_gradient_is_that_of_its_own_loss_alone() -> None:

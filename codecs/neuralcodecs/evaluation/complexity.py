@@ -15,6 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from neuralcodecs.codec import Codec
+from neuralcodecs.criteria import MetricFailure
 from neuralcodecs.pieces import extent
 
 
@@ -26,6 +27,7 @@ class Complexity:
     decoder_macs: float
     encoder_parameters: int
     decoder_parameters: int
+    quantizer_parameters: int
 
 
 @torch.no_grad()
@@ -33,6 +35,7 @@ def complexity(codec: Codec, shape: tuple[int, ...]) -> Complexity:
     """Cost of a signal of ``shape`` (its axes after the channels), cut in pieces where the codec cuts.
 
     Attention makes it depend on the shape; padding makes it larger where the shape is no multiple of the strides.
+    Raises MetricFailure for parts that cannot run without values (that read a tensor back, for example).
     """
     encoder, decoder = _without_memory(codec.encoder), _without_memory(codec.decoder)
     totals = [0, 0]
@@ -42,13 +45,17 @@ def complexity(codec: Codec, shape: tuple[int, ...]) -> Complexity:
         _, decoding = _macs(decoder, latents)
         totals = [totals[0] + count * encoding, totals[1] + count * decoding]
     size = codec.medium.extent(shape)
-    return Complexity(totals[0] / size, totals[1] / size, _parameters(codec.encoder), _parameters(codec.decoder))
+    parameters = (_parameters(part) for part in (codec.encoder, codec.decoder, codec.quantizer))
+    return Complexity(totals[0] / size, totals[1] / size, *parameters)
 
 
 def _macs(module: nn.Module, x: Tensor) -> tuple[Tensor, int]:
     # the fused attention kernels differ between devices, their plain form is counted everywhere
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-        output = module(x)
+        try:
+            output = module(x)
+        except RuntimeError as error:
+            raise MetricFailure(f"{type(module).__name__} cannot be counted: {str(error).splitlines()[0]}") from error
     return output, counter.get_total_flops() // 2
 
 

@@ -9,77 +9,24 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from neuralcodecs.codec import Codec
 from neuralcodecs.codes import Codes
 from neuralcodecs.criteria import Metric, MetricFailure
 from neuralcodecs.errors import CodecError
+from neuralcodecs.evaluation.complexity import complexity
+from neuralcodecs.evaluation.figures import Evaluation, Row, Setting
 from neuralcodecs.files import read_codes, write_codes
 from neuralcodecs.medium import SignalInfo
 from neuralcodecs.pretrained import fingerprint
-
-
-@dataclass(frozen=True)
-class Row:
-    """One file at one number of levels. Bits are counts; ``figures`` by metric name; ``failures`` say why not."""
-
-    file: str
-    levels: int
-    shape: tuple[int, ...]
-    extent: float
-    nominal_bits: float
-    written_bits: int
-    encode_seconds: float
-    decode_seconds: float
-    figures: dict[str, float]
-    failures: dict[str, str]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """All files at one number of levels.
-
-    Rates are in the medium's unit: total bits over total extent. ``figures`` are means over the files that have a
-    value, or of all files together; ``failures`` count the others by metric. ``usage``, ``perplexity`` and
-    ``entropy_bits`` are per codebook, over all codes of all files. Speeds are in the medium's ``speed_unit``, from
-    signal to file and from file to signal.
-    """
-
-    levels: int
-    files: int
-    nominal: float
-    entropy: float
-    written: float
-    figures: dict[str, float]
-    failures: dict[str, int]
-    usage: list[float]
-    perplexity: list[float]
-    entropy_bits: list[float]
-    encode_speed: float
-    decode_speed: float
-
-
-@dataclass
-class Evaluation:
-    """Rows and their summary per setting; ``unreadable`` names the files that could not be read, with the reason."""
-
-    unit: str
-    speed_unit: str
-    settings: list[Setting] = field(default_factory=list)
-    rows: list[Row] = field(default_factory=list)
-    unreadable: dict[str, str] = field(default_factory=dict)
-    failures: dict[str, str] = field(default_factory=dict)
-    """Why a metric of all files together has no figure."""
-    definitions: dict[str, str] = field(default_factory=dict)
-    parameters: dict[str, int] = field(default_factory=dict)
 
 
 def find_files(sources: Sequence[str | Path], suffixes: tuple[str, ...], limit: int | None = None) -> list[Path]:
@@ -119,12 +66,10 @@ def evaluate(
     """Measure ``codec`` on ``files`` at each number of levels (the quantizer's own operating points by default)."""
     levels = [codec.check_levels(n) for n in (levels or codec.quantizer.levels)]
     metrics = codec.medium.metrics() if metrics is None else metrics
-    parts: dict[str, nn.Module] = {"encoder": codec.encoder, "quantizer": codec.quantizer, "decoder": codec.decoder}
     result = Evaluation(
         unit=codec.medium.unit,
         speed_unit=codec.medium.speed_unit,
         definitions={name: metric.definition for metric in metrics for name in metric.names},
-        parameters={name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()},
     )
     histograms = {n: [np.zeros(k, dtype=np.int64) for k in codec.quantizer.codebook_sizes[:n]] for n in levels}
     gathering = {n: [metric.fresh() for metric in metrics] for n in levels}
@@ -144,6 +89,10 @@ def evaluate(
     if not result.rows:
         reason = next(iter(result.unreadable.values()), "the list of files is empty")
         raise CodecError(f"nothing could be evaluated: {reason}")
+    try:
+        result.complexity = complexity(codec, result.rows[0].shape)
+    except MetricFailure as error:
+        result.failures["complexity"] = str(error)
     for n in levels:
         rows = [row for row in result.rows if row.levels == n]
         setting = _summarize(rows, histograms[n], codec)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from neuralcodecs.atomic import atomic
-from neuralcodecs.evaluation.measure import Evaluation, Setting
+from neuralcodecs.evaluation.figures import Evaluation, Setting
 
 
 def write_json(evaluation: Evaluation, path: Path, **facts: Any) -> None:
@@ -70,9 +70,22 @@ def _aligned(lines: list[list[str]]) -> list[str]:
     return ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
 
 
+def costs(evaluation: Evaluation) -> list[str]:
+    """Parameters and arithmetic of the codec's parts, a line each."""
+    cost = evaluation.complexity
+    if cost is None:
+        return []
+    unit = evaluation.unit.partition("/")[2]
+    return [
+        f"encoder: {cost.encoder_parameters / 1e6:,.3f} M parameters, {cost.encoder_macs / 1e3:,.0f} kMAC/{unit}",
+        f"decoder: {cost.decoder_parameters / 1e6:,.3f} M parameters, {cost.decoder_macs / 1e3:,.0f} kMAC/{unit}",
+        f"quantizer: {cost.quantizer_parameters / 1e6:,.3f} M parameters",
+    ]
+
+
 def notes(evaluation: Evaluation) -> list[str]:
     """What the figures mean, and what could not be measured."""
-    lines = [f"{evaluation.settings[0].files} files; parameters {evaluation.parameters}"]
+    lines = [f"{evaluation.settings[0].files} files", *costs(evaluation)]
     lines += [f"{name}: {definition}" for name, definition in evaluation.definitions.items()]
     for path, reason in evaluation.unreadable.items():
         lines.append(f"not read: {path}: {reason}")

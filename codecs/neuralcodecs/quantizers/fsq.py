@@ -6,6 +6,7 @@ the arithmetic), so these classes only bring it behind the contract.
 
 import math
 
+import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 from vector_quantize_pytorch import FSQ as ScalarQuantizer
@@ -35,7 +36,7 @@ class FSQ(Quantizer):
         self.dim = dim
         self.codebook_sizes = (math.prod(channel_sizes),)
         self.levels = (1,)
-        self.rounding = ScalarQuantizer(list(channel_sizes), channel_first=True)
+        self.rounding = _rounding(channel_sizes, symmetric=False)
 
     def forward(self, latents: Float[Tensor, "b d *grid"], levels: int | None = None) -> Quantized:
         return _forward(self.rounding, latents, levels, self.codebook_sizes)
@@ -66,9 +67,7 @@ class SymmetricFSQ(Quantizer):
         self.dim = dim
         self.codebook_sizes = (math.prod(channel_sizes),)
         self.levels = (1,)
-        self.rounding = ScalarQuantizer(
-            list(channel_sizes), channel_first=True, preserve_symmetry=True, bound_hard_clamp=True
-        )
+        self.rounding = _rounding(channel_sizes, symmetric=True)
 
     def forward(self, latents: Float[Tensor, "b d *grid"], levels: int | None = None) -> Quantized:
         return _forward(self.rounding, latents, levels, self.codebook_sizes)
@@ -78,6 +77,15 @@ class SymmetricFSQ(Quantizer):
 
     def decode(self, codes: Int64[Tensor, "b q *grid"]) -> Float[Tensor, "b d *grid"]:
         return self.rounding.indices_to_codes(codes[:, 0])
+
+
+def _rounding(channel_sizes: tuple[int, ...], symmetric: bool) -> ScalarQuantizer:
+    wanted = torch.get_default_device()
+    with torch.device("cpu"):  # the library reads its sizes back from tensors: those on the meta device hold none
+        made = ScalarQuantizer(
+            list(channel_sizes), channel_first=True, preserve_symmetry=symmetric, bound_hard_clamp=symmetric
+        )
+    return made.to(wanted)
 
 
 def _check_sizes(dim: int, channel_sizes: tuple[int, ...], least: int) -> None:

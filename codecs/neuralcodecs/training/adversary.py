@@ -3,9 +3,13 @@
 Losses (``training/games.py``): hinge (EnCodec, https://arxiv.org/abs/2210.13438 section 3.4), least squares (DAC,
 https://arxiv.org/abs/2306.06546) and others.
 
-    real, output.leaf --cat--> discriminator (one forward)
+    real        --> discriminator --> real logits, features
+    output.leaf --> discriminator --> fake logits, features
         fake logits, features --> adversarial, features: differentiated down to output.leaf only (terms on the output)
         real and fake logits  --> discriminator, regularizer: reach the discriminator's parameters, end at the leaf
+
+Each signal is judged once and serves both players. Not as one batch [real; fake]: its halves share a graph, so that
+both gradients at the output would be computed for the real half too.
 """
 
 import random
@@ -66,16 +70,13 @@ class Adversary(nn.Module):
         self.regularizer = regularizer
 
     def forward(self, output: Output, target: Float[Tensor, "b c *space"], batch: int, seed: int) -> Terms:
-        """Terms of both players from one forward on [real; fake].
+        """Terms of both players from one forward on each signal.
 
         ``seed`` decides whether the discriminator learns from this batch: the same answer on every rank.
         """
         if batch < self.start:
             return {"discriminator": self._idle(output)}
-        size = len(target)
-        verdicts = self.discriminator(torch.cat([target, output.leaf]))
-        real = [Verdict(v.logits[:size], [f[:size] for f in v.features]) for v in verdicts]
-        fake = [Verdict(v.logits[size:], [f[size:] for f in v.features]) for v in verdicts]
+        real, fake = self._judge(target), self._judge(output.leaf)
         generator = torch.stack([self.game.generator(v.logits) for v in fake]).mean()
         terms = {"adversarial": Term(generator, self.weight, on_output=True)}
         if self.feature_weight:
@@ -89,6 +90,10 @@ class Adversary(nn.Module):
             penalty = self.regularizer([v.logits for v in real], [v.logits for v in fake])
             terms["regularizer"] = Term(penalty, self.regularizer.weight * learns)
         return terms
+
+    def _judge(self, signal: Float[Tensor, "b c *space"]) -> list[Verdict]:
+        """Verdicts with logits in fp32: near the hinge half precision rounds most of what they tell away."""
+        return [Verdict(v.logits.float(), v.features) for v in self.discriminator(signal)]
 
     def _idle(self, output: Output) -> Term:
         """A zero that all parameters take part in: DDP waits for every gradient in every backward."""

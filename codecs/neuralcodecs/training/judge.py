@@ -14,7 +14,8 @@ from neuralcodecs.criteria import Metric
 from neuralcodecs.errors import CodecError
 from neuralcodecs.evaluation.curves import draw_curves
 from neuralcodecs.evaluation.examples import PICTURE, Example, comparison, decode_examples, write_picture
-from neuralcodecs.evaluation.measure import Evaluation, evaluate, find_files
+from neuralcodecs.evaluation.figures import Evaluation
+from neuralcodecs.evaluation.measure import evaluate, find_files
 from neuralcodecs.evaluation.results import append_csv, summary, table, write_json
 from neuralcodecs.training.average import WeightAverage
 from neuralcodecs.training.checkpoint import AtomicCheckpointIO

@@ -51,11 +51,9 @@ class PatchGAN(Discriminator):
     bias. Weights are drawn from N(0, 0.02), those of norms from N(1, 0.02). One verdict: logits ``(b, 1, m, n)``, each
     of a patch of 70 x 70 pixels for 3 layers (StridedConv), and ``layers + 1`` feature maps.
 
-    Batch norm: the adversary runs this once on [real; decoded], so its statistics are those of both together, where
-    published trainers take those of each alone. Kept, since separate statistics hide from the discriminator whatever
-    the two differ by in mean and scale; the price is that a verdict depends on the whole batch. ``norm:
-    torch.nn.InstanceNorm2d`` makes every verdict independent of the others. Under DDP statistics are per process; the
-    Trainer's ``sync_batchnorm`` joins them.
+    Batch norm: its statistics are those of the real or of the decoded signals of a batch, as in published trainers, so
+    a verdict depends on the whole batch. ``norm: torch.nn.InstanceNorm2d`` makes every verdict independent of the
+    others. Under DDP statistics are per process; the Trainer's ``sync_batchnorm`` joins them.
 
     Args:
         channels: of the picture.
