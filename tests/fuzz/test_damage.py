@@ -14,7 +14,7 @@ from mutations import DAMAGE, FORGERY, Mutation, forge_values
 
 COUNTS = dict.fromkeys(DAMAGE, 1800) | dict.fromkeys(FORGERY, 1200)
 """Files of each kind."""
-LEAST_REFUSED = {forge_values: 0.1}
+LEAST_REFUSED = {forge_values: 0.05}
 """Share of a kind that must be refused, else 0.6: most values that fill their alphabet are as good as others."""
 
 
