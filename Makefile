@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 WORKERS ?= 2
+BUDGET ?= 600
 
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo test test-all fuzz lint bench clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -28,6 +29,10 @@ test: lint
 
 test-all: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+
+# damaged files for BUDGET seconds, from a new seed each time: docs/fuzzing.md
+fuzz: $(READY)
+	OMP_NUM_THREADS=1 PYTHONPATH=codecs:tests $(BIN)/python tests/fuzz/long_fuzz.py --seconds $(BUDGET)
 
 bench: $(READY)
 	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

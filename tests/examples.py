@@ -39,3 +39,13 @@ def clip(folder: Path, samples: int = 20011, name: str = "clip.wav") -> Path:
     data, rate = soundfile.read(speech()[0], stop=samples)
     soundfile.write(folder / name, data, rate)
     return folder / name
+
+
+def forge_flac(path: Path, frames: int) -> Path:
+    """Real speech whose header promises another number of samples: the 36 bits in STREAMINFO."""
+    data = bytearray(speech()[0].read_bytes())
+    assert data[:4] == b"fLaC"
+    data[21] = (data[21] & 0xF0) | (frames >> 32)
+    data[22:26] = (frames & 0xFFFFFFFF).to_bytes(4, "big")
+    path.write_bytes(data)
+    return path

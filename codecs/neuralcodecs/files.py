@@ -120,11 +120,8 @@ def read_codes(source: Path, codec: Codec, identity: bytes | None = None) -> tup
     Raises CodecError when the file is damaged or was made by another model.
     """
     with open_codes(source) as reader:
-        header = reader.header
-        check_fingerprint(header, source, identity or fingerprint(codec))
+        header = checked_header(codec, reader, source, identity or fingerprint(codec))
         values = reader.read_all()
-        header = reader.header  # an open file has told its lengths by now
-        check_header(codec, header, source)
     streams = tuple(
         Stream(spec.name, torch.from_numpy(array)[None].to(codec.device), spec.alphabet, (spec.grid,))
         for spec, array in zip(header.streams, values, strict=True)
@@ -170,8 +167,27 @@ def check_fingerprint(header: Header, source: Path, own: bytes) -> None:
         raise CodecError(f"{source} was made by model {header.fingerprint.hex()}, not by {own.hex()}: name it with -m")
 
 
+def checked_header(codec: Codec, reader: Reader, source: Path, own: bytes) -> Header:
+    """The header with every length known, before a payload is read; CodecError unless it is one of ``codec``'s.
+
+    ``own``: the codec's fingerprint.
+    """
+    check_fingerprint(reader.header, source, own)
+    _ = reader.chunks  # the heads alone, up to the lengths of an open file
+    check_header(codec, reader.header, source)
+    return reader.header
+
+
 def check_header(codec: Codec, header: Header, source: Path) -> None:
-    """CodecError unless the streams are those that ``codec`` writes for a signal of the header's shape."""
+    """CodecError unless ``codec`` writes this header for a signal of its shape that was made of its original."""
+    signal = (header.rate, header.channels, len(header.shape))
+    own = (codec.medium.rate, codec.medium.channels, len(codec.encoder.strides))
+    if signal != own or 0 in header.shape:
+        raise CodecError(
+            f"{source}: a signal of {header.channels} x {header.shape} at rate {header.rate} is none of this model's: "
+            "the file is forged"
+        )
+    codec.medium.check_original(str(source), header.shape, original_of(header))
     main = header.streams[0]
     sizes = codec.quantizer.codebook_sizes[: len(main.alphabet)]
     if (main.name, main.alphabet) != ("codes", sizes) or main.grid != codec.grid(header.shape):

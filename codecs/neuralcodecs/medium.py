@@ -66,6 +66,13 @@ class Medium(Configured, ABC):
     def write(self, path: Path, signal: Float[Tensor, "c *space"], original: SignalInfo) -> None:
         """Write a signal with the original's rate, channels and exact shape."""
 
+    @abstractmethod
+    def check_original(self, name: str, shape: tuple[int, ...], original: SignalInfo) -> None:
+        """CodecError unless this medium makes a signal of ``shape`` of a file like ``original``; ``name``: of the file.
+
+        Called before decoding: a forged original could make ``write`` take memory that the signal does not account for.
+        """
+
     def facts(self, path: Path) -> dict[str, object]:
         """What metadata may say of the file's format, beyond ``SignalInfo``."""
         return {}

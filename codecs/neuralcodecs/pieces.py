@@ -67,8 +67,13 @@ def scale_stream(scales: list[Float[Tensor, " b"]]) -> Stream:
 
 
 def scale_of(pattern: Int64[Tensor, " b"], piece: Float[Tensor, "b c *_"]) -> Float[Tensor, "b *ones"]:
-    """The scales of one piece, exactly, to multiply it by; ``pattern``: its entry of the side stream."""
+    """The scales of one piece, exactly, to multiply it by; ``pattern``: its entry of the side stream.
+
+    Raises CodecError for one that no ``Scaler`` measures: negative, 0 or not finite.
+    """
     scale = (pattern - (pattern >> 31 << 32)).int().view(torch.float32)
+    if not ((scale > 0) & scale.isfinite()).all():
+        raise CodecError(f"a piece has the scale {scale.min():g}, which no encoder writes: the file is forged")
     return scale.to(piece).view(-1, *(1,) * (piece.ndim - 1))
 
 

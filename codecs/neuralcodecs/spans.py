@@ -196,11 +196,32 @@ def _closed(codec: Codec, header: Header, last: ChunkInfo) -> Header:
     """The header of a file whose end record is lost, as if it ended with its last intact chunk."""
     if not header.is_open:
         return header
-    length = last.stops[0] * codec.encoder.strides[0]
-    lengths = [length, *last.stops]
+    length = _length(codec, header, last.stops[0])
+    shape = (length, *header.shape[1:])
+    sides = last.stops[1:] if codec.segmenter is None else (len(codec.pieces(shape)),) * len(last.stops[1:])
+    lengths = [length, codec.grid(shape)[0], *sides]
     if header.original is not None:
         lengths.insert(1, -(-length * header.original.rate // header.rate) if header.rate else length)
     return header.closed(tuple(lengths))
+
+
+def _length(codec: Codec, header: Header, frames: int) -> int:
+    """Length of the longest signal whose codes are all among the first ``frames`` of the main stream, piece by piece.
+
+    Pieces overlap: where the last one is whole, what only the next would make certain is left out.
+    """
+    hop = codec.encoder.strides[0]
+    if codec.segmenter is None:
+        return frames * hop
+    shape = (frames * hop, *header.shape[1:])
+    boxes, held = _pieces(codec, shape)
+    whole = sum(stop <= frames for _, stop in held)
+    if whole == len(boxes):
+        return shape[0]
+    start = boxes[whole][0][0]
+    longer = start + (frames - held[whole][0]) * hop
+    fits = longer > start and codec.grid((longer, *header.shape[1:]))[-1] == frames
+    return longer if fits else start
 
 
 def _inside(wanted: tuple[int, int], runs: list[tuple[int, int]]) -> bool:

@@ -8,6 +8,7 @@ import pytest
 import soundfile
 import torch
 from conftest import SAMPLES
+from examples import forge_flac
 
 from neuralcodecs.audio import files
 from neuralcodecs.errors import CodecError
@@ -127,15 +128,6 @@ def test_what_cannot_be_written_leaves_nothing(name: str, channels: int, rate: i
     assert list(tmp_path.iterdir()) == []
 
 
-def _forge_flac(path: Path, frames: int) -> None:
-    """Overwrite the 36-bit number of samples in STREAMINFO."""
-    data = bytearray(SPEECH.read_bytes())
-    assert data[:4] == b"fLaC"
-    data[21] = (data[21] & 0xF0) | (frames >> 32)
-    data[22:26] = struct.pack(">I", frames & 0xFFFFFFFF)
-    path.write_bytes(data)
-
-
 def _forge_wav(path: Path, field: int, form: str, value: int) -> None:
     soundfile.write(path, np.zeros(1000), 16000, "PCM_16")
     data = bytearray(path.read_bytes())
@@ -155,12 +147,12 @@ def _refused(path: Path, said: str) -> None:
 
 
 def test_forged_flac_length_is_refused_by_the_limit(tmp_path: Path) -> None:
-    _forge_flac(tmp_path / "forged.flac", 2**36 - 1)
+    forge_flac(tmp_path / "forged.flac", 2**36 - 1)
     _refused(tmp_path / "forged.flac", f"{2**36 - 1} samples x 1 channels exceed the limit of {files.MAX_SAMPLES}")
 
 
 def test_forged_flac_length_below_the_limit_takes_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _forge_flac(tmp_path / "forged.flac", 2**29)
+    forge_flac(tmp_path / "forged.flac", 2**29)
     largest = 0
     original = soundfile.SoundFile.read
 

@@ -1,5 +1,6 @@
 """Part of a file and what is left of a damaged one: equal to the whole decode, by reading little."""
 
+import io
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from neuralcodecs.encoders import SEANetEncoder
 from neuralcodecs.files import encode_file, open_codes, read_codes
 from neuralcodecs.pretrained import fingerprint
 from neuralcodecs.quantizers import ResidualVQ
-from neuralcodecs.spans import TOLERANCE, decode_span
+from neuralcodecs.spans import TOLERANCE, decode_span, salvage
 
 STEP = 1 / 32768
 
@@ -169,3 +170,29 @@ def test_a_recording_that_was_cut_off_keeps_what_was_written(
     assert "the end is missing: what followed 3.000 s is lost" in capsys.readouterr().err
     info = soundfile.info(out)
     assert (info.frames, info.samplerate, info.channels) == (144_000, 48000, 2)
+
+
+def test_a_recording_in_pieces_that_was_cut_off_keeps_every_whole_piece(tmp_path: Path) -> None:
+    codec, path = make_codec(segmented=True), tmp_path / "a.ncs"
+    signal = 0.1 * torch.randn(1, 1, 16000 * 3 + 77)
+    codes = codec.encode(signal)
+    whole = codec.decode(codes)[0]
+    frames, scales = (stream.values[0].numpy() for stream in codes)
+    streams = tuple(StreamSpec(s.name, tuple(s.alphabet), (UNKNOWN,)) for s in codes)
+    header = Header(fingerprint(codec), 16000, 1, (UNKNOWN,), streams)
+    sizes, file = [], io.BytesIO()
+    writer = Writer(file, header)
+    for index in range(scales.shape[1]):
+        part = slice(25 * index, 25 * index + 25)
+        writer.append(Chunk((part.start, index), (frames[:, part], scales[:, index : index + 1])))
+        sizes.append(writer.size)
+    for count, size in enumerate(sizes, 1):
+        path.write_bytes(file.getvalue()[:size])
+        with open_codes(path) as reader:
+            rest = salvage(codec, reader, path)
+        length = rest.header.shape[0]
+        least = min(count * 7920, 48077 - 320)  # a piece is whole only once the next one has begun
+        assert least <= length <= least + 640
+        assert rest.cut and not rest.lost
+        same = min(length, 48077) - 400
+        assert (rest.signal[:, :same] - whole[:, :same]).abs().max() <= TOLERANCE

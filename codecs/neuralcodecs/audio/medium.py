@@ -62,6 +62,14 @@ class Audio(Medium):
         restored = F.pad(restored, (0, frames - restored.shape[-1]))
         files.write(path, files.mix(restored, original.channels), original.rate)
 
+    def check_original(self, name: str, shape: tuple[int, ...], original: SignalInfo) -> None:
+        files.check(name, original)
+        frames, most = original.shape[0], resampled_length(shape[0], self.rate, original.rate)
+        if not 1 <= frames <= most:
+            raise CodecError(
+                f"{name}: an original of {frames} samples at {original.rate} Hz, its signal has {most}: it is forged"
+            )
+
     def facts(self, path: Path) -> dict[str, object]:
         return files.facts(path)
 

@@ -114,4 +114,6 @@ class _Body:
             if count == 0 or alphabet[-1:] == [size]:
                 raise CodecError("alphabet sizes are not in their shortest form: the file is forged")
             alphabet += [size] * count
+        if name == MAIN_STREAM.encode():
+            raise CodecError(f"the name {MAIN_STREAM!r} is not in its shortest form: the file is forged")
         return StreamSpec(name.decode("ascii", "replace") or MAIN_STREAM, tuple(alphabet), grid, coder)

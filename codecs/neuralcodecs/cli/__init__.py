@@ -1,5 +1,6 @@
 """The command ``neuralcodecs`` and the entry of ``train.py``; each command imports only what it needs."""
 
+import io
 import os
 import signal
 import sys
@@ -21,6 +22,8 @@ class Terminated(BaseException):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status (``neuralcodecs --help`` lists them)."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # titles and file names may have characters that a terminal lacks
+        sys.stdout.reconfigure(errors="backslashreplace")
     options = make_parser().parse_args(arguments)
     with _terminable():
         return _guarded(lambda: options.run(options))

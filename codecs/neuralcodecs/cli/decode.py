@@ -18,7 +18,7 @@ from neuralcodecs.errors import CodecError
 from neuralcodecs.files import (
     SUFFIX,
     check_fingerprint,
-    check_header,
+    checked_header,
     decode_codes,
     open_codes,
     original_of,
@@ -97,10 +97,7 @@ class _Decoding:
 
     def _span(self, path: Path, model: Loaded, target: Path | None) -> _Input:
         with open_codes(path) as reader:
-            check_fingerprint(reader.header, path, model.identity)
-            _ = reader.chunks  # the heads alone, up to the lengths of an open file
-            header = reader.header
-            check_header(model.codec, header, path)
+            header = checked_header(model.codec, reader, path, model.identity)
             original = self._kept(original_of(header), model, header.shape)
             start = self.options.start or 0.0
             span = model.codec.medium.span(start, self.options.stop, header.shape[0], original)

@@ -52,6 +52,12 @@ class Image(Medium):
         pixels = signal.detach().cpu().float()
         files.write(path, luma(pixels) if original.channels == 1 else pixels)
 
+    def check_original(self, name: str, shape: tuple[int, ...], original: SignalInfo) -> None:
+        if (original.rate, original.shape) != (0, shape) or original.channels not in files.MODE_OF:
+            raise CodecError(
+                f"{name}: an original of {original.channels} x {original.shape} for a picture of {shape}: it is forged"
+            )
+
     def extent(self, shape: tuple[int, ...]) -> float:
         """Pixels."""
         return float(shape[0] * shape[1])

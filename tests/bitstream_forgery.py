@@ -2,7 +2,7 @@
 
 import io
 import zlib
-from functools import cache
+from functools import lru_cache
 from typing import NamedTuple
 
 from neuralcodecs.bitstream import Reader
@@ -30,7 +30,7 @@ class Parts(NamedTuple):
     end_crc: bytes
 
 
-@cache
+@lru_cache(256)
 def take_apart(data: bytes) -> Parts:
     infos = Reader(io.BytesIO(data)).chunks
     chunks = tuple(
