@@ -1,0 +1,256 @@
+"""Autoregressive priors in the exact integers of PEM-24: what files are coded with (``export.py`` makes them)."""
+
+import hashlib
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor, nn
+
+from neuralcodecs.codes import Shape
+from neuralcodecs.errors import CodecError
+from neuralcodecs.priors.arithmetic import (
+    ABSENT,
+    RESIDUAL,
+    ExactLinear,
+    Lookups,
+    check_alphabet,
+    check_sizes,
+    exact,
+)
+from neuralcodecs.priors.prior import State, TokenPrior, before
+from neuralcodecs.priors.stack import Cache, IntegerStack
+
+BLOCK = 128
+"""Positions that the encoder computes at once: bounds memory, changes nothing."""
+ANSWER_STEPS = 64
+HASH_BYTES = 32
+FINGERPRINT_BYTES = 8
+
+
+class IntegerEmbeddings(nn.Module):
+    """A vector for each symbol of each codebook, the one for what comes before the first behind them."""
+
+    vectors: Float[Tensor, "symbols d"]
+    offsets: Int64[Tensor, " q"]
+
+    def __init__(self, alphabet: Shape, dim: int) -> None:
+        super().__init__()
+        sizes = torch.tensor([size + 1 for size in alphabet])
+        self.register_buffer("vectors", torch.zeros(int(sizes.sum()), dim))
+        self.register_buffer("offsets", sizes.cumsum(0) - sizes, persistent=False)
+
+    def forward(self, symbols: Int64[Tensor, "*rows k"], first: int = 0) -> Float[Tensor, "*rows k d"]:
+        """``first``: the codebook of the first column."""
+        return self.vectors[symbols + self.offsets[first : first + symbols.shape[-1]]]
+
+
+class IntegerHead(nn.Module):
+    """Residuals to tables, all codebooks padded to the largest."""
+
+    absent: Tensor
+
+    def __init__(self, alphabet: Shape, dim: int) -> None:
+        super().__init__()
+        self.alphabet, self.size = alphabet, max(alphabet)
+        self.linear = ExactLinear(dim, len(alphabet) * self.size)
+        absent = torch.arange(self.size) >= torch.tensor(alphabet).unsqueeze(-1)
+        self.register_buffer("absent", absent, persistent=False)
+
+    def forward(
+        self, x: Float[Tensor, "*rows d"], lookups: Lookups, first: int, last: int
+    ) -> Int64[Tensor, "*rows k v"]:
+        """Tables of codebooks ``first`` to ``last``, all read from one vector."""
+        logits = self.linear.part(lookups.norm(x), first * self.size, last * self.size)
+        logits = logits.unflatten(-1, (last - first, self.size)).masked_fill(self.absent[first:last], ABSENT)
+        return lookups.tables(logits, self.alphabet[first:last])
+
+
+class IntegerPrior(TokenPrior[State]):
+    """What both kinds share: the guard around every computation, and the answer that a device must know.
+
+    The first use on each device and number format computes the tables of a fixed input; where they differ from the
+    model file's it is refused: run it on the CPU, or as float64 (``prior.double()``).
+    """
+
+    answer: UInt8[Tensor, " bytes"]
+
+    def __init__(self, alphabet: Shape, dim: int, heads: int, layers: int, window: int) -> None:
+        super().__init__()
+        check_sizes(dim, heads, window)
+        self.alphabet = check_alphabet(alphabet)
+        self.lookups = Lookups(dim)
+        self.embeddings = IntegerEmbeddings(self.alphabet, dim)
+        self.time = IntegerStack(dim, heads, layers, window)
+        self.head = IntegerHead(self.alphabet, dim)
+        self.register_buffer("answer", torch.zeros(HASH_BYTES, dtype=torch.uint8))
+        self._verified: set[tuple[torch.device, torch.dtype]] = set()
+
+    @property
+    def fingerprint(self) -> bytes:
+        """Eight bytes that tell this model's tables from those of all others: for the header of a file."""
+        return bytes(self.answer.tolist()[:FINGERPRINT_BYTES])
+
+    def teacher_forced(self, codes: Int64[Tensor, "b q n"]) -> Int64[Tensor, "b n q v"]:
+        self.check(codes)
+        self.verify()
+        with exact():
+            return self._all(codes)
+
+    def start(self, lanes: int, levels: int) -> tuple[Int64[Tensor, "lanes k v"], State]:
+        self.check_levels(levels)
+        self.verify()
+        with exact():
+            return self._first(lanes, levels)
+
+    def step(self, state: State, symbols: Int64[Tensor, "lanes k"]) -> tuple[Int64[Tensor, "lanes k v"], State]:
+        with exact():
+            return self._next(state, symbols)
+
+    def verify(self) -> None:
+        """Raises CodecError where this device computes other tables than the one that exported the model."""
+        vectors = self.embeddings.vectors
+        if (vectors.device, vectors.dtype) in self._verified:
+            return
+        if self.known_answer() != bytes(self.answer.tolist()):
+            raise CodecError(
+                f"the prior computes other probabilities on {vectors.device} in {vectors.dtype} than its file says: "
+                "it is damaged or this device is not exact; use the CPU"
+            )
+        self._verified.add((vectors.device, vectors.dtype))
+
+    def sealed(self) -> Self:
+        """Itself, with the answer that every other device must give: the last step of an export."""
+        self.answer.copy_(torch.tensor(list(self.known_answer()), dtype=torch.uint8))
+        return self
+
+    def known_answer(self) -> bytes:
+        """SHA-256 of the tables of 64 fixed positions, as 64-bit words with the lowest byte first."""
+        number = torch.arange(len(self.alphabet) * ANSWER_STEPS).view(1, len(self.alphabet), -1)
+        codes = number * 7919 % torch.tensor(self.alphabet).view(1, -1, 1)
+        with exact():
+            tables = self._all(codes.to(self.answer.device))
+        return hashlib.sha256(tables.cpu().numpy().astype("<i8").tobytes()).digest()
+
+    @abstractmethod
+    def _all(self, codes: Int64[Tensor, "b q n"]) -> Int64[Tensor, "b n q v"]: ...
+
+    @abstractmethod
+    def _first(self, lanes: int, levels: int) -> tuple[Int64[Tensor, "lanes k v"], State]: ...
+
+    @abstractmethod
+    def _next(self, state: State, symbols: Int64[Tensor, "lanes k"]) -> tuple[Int64[Tensor, "lanes k v"], State]: ...
+
+    def _frames(self, previous: Int64[Tensor, "b n q"], caches: list[Cache]) -> Float[Tensor, "b n d"]:
+        """What the stack over time says of frames, given the codes of the frame before each."""
+        x = self.embeddings(previous).sum(-2).clamp_(-RESIDUAL, RESIDUAL)
+        return self.time(x, self.lookups, caches)
+
+    def _blocks(self, codes: Int64[Tensor, "b q n"]) -> list[tuple[Tensor, Tensor]]:
+        """Frames ``(b, n, d)`` and codes ``(b, n, q)`` of one block of positions after the other."""
+        caches = self.time.fresh()
+        previous = before(codes, self.alphabet).split(BLOCK, 1)
+        return [
+            (self._frames(block, caches), own)
+            for block, own in zip(previous, codes.transpose(1, 2).split(BLOCK, 1), strict=True)
+        ]
+
+    def _beginning(self, lanes: int, levels: int) -> Int64[Tensor, "lanes 1 q"]:
+        return self.embeddings.offsets.new_tensor(self.alphabet[:levels]).expand(lanes, 1, -1)
+
+
+@dataclass
+class ParallelState:
+    caches: list[Cache]
+
+
+class IntegerParallel(IntegerPrior[ParallelState]):
+    """``ParallelTransformer``, exact; the arguments are the same."""
+
+    def __init__(self, alphabet: Shape, dim: int = 128, heads: int = 4, layers: int = 4, window: int = 262) -> None:
+        super().__init__(alphabet, dim, heads, layers, window)
+
+    def parallel(self, levels: int) -> int:
+        return levels
+
+    def _all(self, codes: Int64[Tensor, "b q n"]) -> Int64[Tensor, "b n q v"]:
+        tables = [self.head(frames, self.lookups, 0, codes.shape[1]) for frames, _ in self._blocks(codes)]
+        return torch.cat(tables, 1)
+
+    def _first(self, lanes: int, levels: int) -> tuple[Int64[Tensor, "lanes k v"], ParallelState]:
+        return self._tables(self._beginning(lanes, levels), ParallelState(self.time.fresh()))
+
+    def _next(
+        self, state: ParallelState, symbols: Int64[Tensor, "lanes k"]
+    ) -> tuple[Int64[Tensor, "lanes k v"], ParallelState]:
+        return self._tables(symbols.unsqueeze(1), state)
+
+    def _tables(self, previous: Tensor, state: ParallelState) -> tuple[Tensor, ParallelState]:
+        frames = self._frames(previous, state.caches)
+        return self.head(frames[:, 0], self.lookups, 0, previous.shape[2]), state
+
+
+@dataclass
+class FactorisedState:
+    """``frame``: what the stack over time says of the current frame; ``codes``: its codes so far, one tensor a level."""
+
+    levels: int
+    time: list[Cache]
+    depth: list[Cache]
+    frame: Float[Tensor, "lanes d"]
+    codes: list[Int64[Tensor, "lanes 1"]]
+
+
+class IntegerFactorised(IntegerPrior[FactorisedState]):
+    """``FactorisedTransformer``, exact; the arguments are the same."""
+
+    def __init__(
+        self,
+        alphabet: Shape,
+        dim: int = 128,
+        heads: int = 4,
+        layers: int = 4,
+        window: int = 262,
+        depth_layers: int = 1,
+    ) -> None:
+        super().__init__(alphabet, dim, heads, layers, window)
+        self.told = IntegerEmbeddings((1, *self.alphabet[:-1]), dim)
+        self.depth = IntegerStack(dim, heads, depth_layers, len(self.alphabet))
+
+    def parallel(self, levels: int) -> int:
+        return 1
+
+    def _all(self, codes: Int64[Tensor, "b q n"]) -> Int64[Tensor, "b n q v"]:
+        return torch.cat([self._levels(frames, own) for frames, own in self._blocks(codes)], 1)
+
+    def _levels(self, frames: Float[Tensor, "b n d"], codes: Int64[Tensor, "b n q"]) -> Int64[Tensor, "b n q v"]:
+        told = self.told(torch.cat([torch.zeros_like(codes[..., :1]), codes[..., :-1]], -1))
+        x = (frames.unsqueeze(-2) + told).clamp_(-RESIDUAL, RESIDUAL)
+        x = self.depth(x.flatten(0, 1), self.lookups, self.depth.fresh()).view_as(x)
+        tables = [self.head(x[..., level, :], self.lookups, level, level + 1) for level in range(codes.shape[2])]
+        return torch.cat(tables, -2)
+
+    def _first(self, lanes: int, levels: int) -> tuple[Int64[Tensor, "lanes k v"], FactorisedState]:
+        caches = self.time.fresh()
+        frame = self._frames(self._beginning(lanes, levels), caches)[:, 0]
+        return self._level(FactorisedState(levels, caches, self.depth.fresh(), frame, []))
+
+    def _next(
+        self, state: FactorisedState, symbols: Int64[Tensor, "lanes k"]
+    ) -> tuple[Int64[Tensor, "lanes k v"], FactorisedState]:
+        codes = [row[: len(symbols)] for row in state.codes] + [symbols]
+        frame = state.frame[: len(symbols)]
+        depth = state.depth
+        if len(codes) == state.levels:
+            frame = self._frames(torch.cat(codes, -1).unsqueeze(1), state.time)[:, 0]
+            codes, depth = [], self.depth.fresh()
+        return self._level(FactorisedState(state.levels, state.time, depth, frame, codes))
+
+    def _level(self, state: FactorisedState) -> tuple[Int64[Tensor, "lanes k v"], FactorisedState]:
+        level = len(state.codes)
+        told = state.codes[-1] if level else torch.zeros_like(state.frame[:, :1], dtype=torch.int64)
+        x = (state.frame.unsqueeze(1) + self.told(told, level)).clamp_(-RESIDUAL, RESIDUAL)
+        x = self.depth(x, self.lookups, state.depth)
+        return self.head(x[:, 0], self.lookups, level, level + 1), state
