@@ -144,8 +144,8 @@ class ExactLinear(nn.Module):
             self.scale[fits] = (2.0 ** exponent[fits].double()).to(self.scale)
             pending &= ~fits
         if bool(pending.any()):
-            largest = float(weight[pending].abs().max())
-            raise CodecError(f"weights of up to {largest:.3g} are too large for exact sums: train with weight decay")
+            most = float(weight[pending].abs().max())
+            raise CodecError(f"weights of up to {most:.3g} are too large for exact sums: train with weight decay")
 
 
 def check_sizes(dim: int, heads: int, window: int) -> None:

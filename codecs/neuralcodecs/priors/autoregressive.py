@@ -1,11 +1,11 @@
-"""Transformers that learn the probability of codes from the frames before (EnCodec, https://arxiv.org/abs/2210.13438, 3.3).
+"""Transformers that learn what codes follow those before (as in EnCodec, https://arxiv.org/abs/2210.13438, 3.3).
 
     ParallelTransformer     codes of frame t-1, summed embeddings --Stack over time--> logits of all levels of frame t
     FactorisedTransformer   ... --Stack over time--> + embedding of level k-1 of frame t --Stack over levels--> level k
 
 The second is LMCodec's factorisation (https://arxiv.org/abs/2303.12984) made of two stacks as in RQ-Transformer
-(https://arxiv.org/abs/2203.01941). Both are made of what PEM-24 computes exactly (``integer.py``): ReLU, RMS norm without
-gain, a learned bias per distance. They are trained in float; files are coded with their export (``export.py``).
+(https://arxiv.org/abs/2203.01941). Both are made of what PEM-24 computes exactly (``integer.py``): ReLU, RMS norm
+without gain, a learned bias per distance. They are trained in float; files are coded with their export (``export.py``).
 """
 
 import math
@@ -62,7 +62,7 @@ class TokenTransformer(Configured, nn.Module, ABC):
         return -log_probability.mean() / math.log(2)
 
     def export_checked(self, codes: Int64[Tensor, "b q n"], limit: float = 1e-3) -> Exported:
-        """Export, and measure on validation codes what rounding costs. Raises CodecError above ``limit`` of the bits."""
+        """Export, and measure what rounding costs on validation codes; CodecError above ``limit`` of their bits."""
         with torch.no_grad():
             bits = float(self.bits(codes)) * codes.numel()
         exported = Exported(self.export(), bits, 0.0)

@@ -56,20 +56,25 @@ def stack(dim: int, heads: int, layers: int, window: int) -> nn.Sequential:
 
 
 class Embeddings(nn.Module):
-    """A vector for each symbol of each codebook, and one for what comes before the first."""
+    """A vector for each symbol of each codebook, the one for what comes before the first behind them."""
+
+    offsets: Int64[Tensor, " q"]
 
     def __init__(self, alphabet: Shape, dim: int) -> None:
         super().__init__()
-        self.tables = nn.ModuleList(nn.Embedding(size + 1, dim) for size in alphabet)
-        for table in self.tables:
-            nn.init.normal_(table.weight, std=1 / math.sqrt(len(alphabet)))
+        sizes = torch.tensor([size + 1 for size in alphabet])
+        self.vectors = nn.Parameter(torch.randn(int(sizes.sum()), dim) / math.sqrt(len(alphabet)))
+        self.register_buffer("offsets", sizes.cumsum(0) - sizes, persistent=False)
 
-    def forward(self, symbols: Int64[Tensor, "*rows q"]) -> Float[Tensor, "*rows q d"]:
-        return torch.stack([table(row) for table, row in zip(self.tables, symbols.unbind(-1), strict=False)], -2)
+    def forward(self, symbols: Int64[Tensor, "*rows k"]) -> Float[Tensor, "*rows k d"]:
+        """``k``: the first codebooks, at most all."""
+        return F.embedding(symbols + self.offsets[: symbols.shape[-1]], self.vectors)
 
 
 class Head(nn.Module):
     """Logits of the symbols of each codebook, padded with -inf to the largest alphabet."""
+
+    absent: Tensor
 
     def __init__(self, alphabet: Shape, dim: int) -> None:
         super().__init__()

@@ -1,6 +1,7 @@
 """Float transformers to the exact integers of PEM-24, by rounding; what it costs is measured."""
 
 import math
+from typing import cast
 
 import torch
 from jaxtyping import Int64
@@ -17,9 +18,8 @@ from neuralcodecs.priors.arithmetic import (
     rounded,
 )
 from neuralcodecs.priors.blocks import Block, Embeddings, Head
-from neuralcodecs.priors.integer import IntegerEmbeddings, IntegerHead
 from neuralcodecs.priors.prior import PRECISION, TokenPrior
-from neuralcodecs.priors.stack import IntegerBlock, IntegerStack
+from neuralcodecs.priors.stack import IntegerBlock, IntegerEmbeddings, IntegerHead, IntegerStack
 
 OCTAVES = math.log2(math.e)
 """Of one unit of a float logit or score."""
@@ -28,13 +28,12 @@ OCTAVES = math.log2(math.e)
 @torch.no_grad()
 def export_stack(blocks: nn.Sequential, stack: IntegerStack) -> None:
     for block, integer in zip(blocks, stack.blocks, strict=True):
-        _export_block(block, integer)
+        _export_block(cast(Block, block), cast(IntegerBlock, integer))
 
 
 @torch.no_grad()
 def export_embeddings(embeddings: Embeddings, integer: IntegerEmbeddings) -> None:
-    vectors = torch.cat([table.weight for table in embeddings.tables]).double()
-    integer.vectors.copy_(rounded(vectors * 2**RESIDUAL_BITS).clamp(-RESIDUAL, RESIDUAL))
+    integer.vectors.copy_(rounded(embeddings.vectors.double() * 2**RESIDUAL_BITS).clamp(-RESIDUAL, RESIDUAL))
 
 
 @torch.no_grad()

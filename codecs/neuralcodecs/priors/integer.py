@@ -7,65 +7,25 @@ from typing import Self
 
 import torch
 from jaxtyping import Float, Int64, UInt8
-from torch import Tensor, nn
+from torch import Tensor
 
 from neuralcodecs.codes import Shape
 from neuralcodecs.errors import CodecError
 from neuralcodecs.priors.arithmetic import (
-    ABSENT,
     RESIDUAL,
-    ExactLinear,
     Lookups,
     check_alphabet,
     check_sizes,
     exact,
 )
 from neuralcodecs.priors.prior import State, TokenPrior, before
-from neuralcodecs.priors.stack import Cache, IntegerStack
+from neuralcodecs.priors.stack import Cache, IntegerEmbeddings, IntegerHead, IntegerStack
 
 BLOCK = 128
 """Positions that the encoder computes at once: bounds memory, changes nothing."""
 ANSWER_STEPS = 64
 HASH_BYTES = 32
 FINGERPRINT_BYTES = 8
-
-
-class IntegerEmbeddings(nn.Module):
-    """A vector for each symbol of each codebook, the one for what comes before the first behind them."""
-
-    vectors: Float[Tensor, "symbols d"]
-    offsets: Int64[Tensor, " q"]
-
-    def __init__(self, alphabet: Shape, dim: int) -> None:
-        super().__init__()
-        sizes = torch.tensor([size + 1 for size in alphabet])
-        self.register_buffer("vectors", torch.zeros(int(sizes.sum()), dim))
-        self.register_buffer("offsets", sizes.cumsum(0) - sizes, persistent=False)
-
-    def forward(self, symbols: Int64[Tensor, "*rows k"], first: int = 0) -> Float[Tensor, "*rows k d"]:
-        """``first``: the codebook of the first column."""
-        return self.vectors[symbols + self.offsets[first : first + symbols.shape[-1]]]
-
-
-class IntegerHead(nn.Module):
-    """Residuals to tables, all codebooks padded to the largest."""
-
-    absent: Tensor
-
-    def __init__(self, alphabet: Shape, dim: int) -> None:
-        super().__init__()
-        self.alphabet, self.size = alphabet, max(alphabet)
-        self.linear = ExactLinear(dim, len(alphabet) * self.size)
-        absent = torch.arange(self.size) >= torch.tensor(alphabet).unsqueeze(-1)
-        self.register_buffer("absent", absent, persistent=False)
-
-    def forward(
-        self, x: Float[Tensor, "*rows d"], lookups: Lookups, first: int, last: int
-    ) -> Int64[Tensor, "*rows k v"]:
-        """Tables of codebooks ``first`` to ``last``, all read from one vector."""
-        logits = self.linear.part(lookups.norm(x), first * self.size, last * self.size)
-        logits = logits.unflatten(-1, (last - first, self.size)).masked_fill(self.absent[first:last], ABSENT)
-        return lookups.tables(logits, self.alphabet[first:last])
 
 
 class IntegerPrior(TokenPrior[State]):
@@ -194,7 +154,7 @@ class IntegerParallel(IntegerPrior[ParallelState]):
 
 @dataclass
 class FactorisedState:
-    """``frame``: what the stack over time says of the current frame; ``codes``: its codes so far, one tensor a level."""
+    """``frame``: what the stack over time says of the current frame; ``codes``: its codes so far, one of each level."""
 
     levels: int
     time: list[Cache]

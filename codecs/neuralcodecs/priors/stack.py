@@ -1,13 +1,15 @@
-"""The transformer of PEM-24: causal blocks in exact integers, run on any number of new positions with a cache."""
+"""The network of PEM-24: embeddings, causal blocks and heads in exact integers, run on any number of new positions."""
 
 from dataclasses import dataclass
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from neuralcodecs.codes import Shape
 from neuralcodecs.priors.arithmetic import (
+    ABSENT,
     ACTIVATION,
     QUERY_BITS,
     RESIDUAL,
@@ -99,3 +101,41 @@ class IntegerStack(nn.Module):
         for block, cache in zip(self.blocks, caches, strict=True):
             x = block(x, lookups, cache)
         return x
+
+
+class IntegerEmbeddings(nn.Module):
+    """A vector for each symbol of each codebook, the one for what comes before the first behind them."""
+
+    vectors: Float[Tensor, "symbols d"]
+    offsets: Int64[Tensor, " q"]
+
+    def __init__(self, alphabet: Shape, dim: int) -> None:
+        super().__init__()
+        sizes = torch.tensor([size + 1 for size in alphabet])
+        self.register_buffer("vectors", torch.zeros(int(sizes.sum()), dim))
+        self.register_buffer("offsets", sizes.cumsum(0) - sizes, persistent=False)
+
+    def forward(self, symbols: Int64[Tensor, "*rows k"], first: int = 0) -> Float[Tensor, "*rows k d"]:
+        """``first``: the codebook of the first column."""
+        return self.vectors[symbols + self.offsets[first : first + symbols.shape[-1]]]
+
+
+class IntegerHead(nn.Module):
+    """Residuals to tables, all codebooks padded to the largest."""
+
+    absent: Tensor
+
+    def __init__(self, alphabet: Shape, dim: int) -> None:
+        super().__init__()
+        self.alphabet, self.size = alphabet, max(alphabet)
+        self.linear = ExactLinear(dim, len(alphabet) * self.size)
+        absent = torch.arange(self.size) >= torch.tensor(alphabet).unsqueeze(-1)
+        self.register_buffer("absent", absent, persistent=False)
+
+    def forward(
+        self, x: Float[Tensor, "*rows d"], lookups: Lookups, first: int, last: int
+    ) -> Int64[Tensor, "*rows k v"]:
+        """Tables of codebooks ``first`` to ``last``, all read from one vector."""
+        logits = self.linear.part(lookups.norm(x), first * self.size, last * self.size)
+        logits = logits.unflatten(-1, (last - first, self.size)).masked_fill(self.absent[first:last], ABSENT)
+        return lookups.tables(logits, self.alphabet[first:last])
