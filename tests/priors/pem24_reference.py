@@ -1,9 +1,9 @@
 """A decoder of autoregressive payloads that shares no code with the package: NumPy int64 and Python integers only.
 
-python pem24_reference.py MODEL.safetensors PAYLOAD OUT.npy '{"alphabet": [64, 64], "heads": 4, "window": 50,
-    "levels": 2, "positions": 300, "lanes": 3}'
+python pem24_reference.py MODEL PAYLOAD OUT.npy '{"alphabet": [9], "heads": 4, "window": 50, "lanes": 3, ...}'
 """
 
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -25,27 +25,20 @@ class Stack:
             query, key, value = qkv.reshape(3, self.heads, -1)
             seen.append((key, value))
             keys, values = (np.stack([pair[i] for pair in seen[-self.window :]], 1) for i in (0, 1))
-            scores = ((query[:, None] * keys).sum(-1) + 16 >> 5) + whole(self.model[prefix + "distances"])[
-                :, len(keys[0]) - 1 :: -1
-            ][:, -len(keys[0]) :]
+            bias = self.model[prefix + "distances"][:, : keys.shape[1]][:, ::-1]
+            scores = ((query[:, None] * keys).sum(-1) + 16 >> 5) + bias
             power = self.model["lookups.exponentials"][np.minimum(scores.max(1, keepdims=True) - scores, 768)]
             weight = power * (2**46 // power.sum(1, keepdims=True)) >> 31
-            mixed = (weight[..., None] * values).sum(1) + 2**14 >> 15
-            x = (x + linear(self.model, prefix + "out.", mixed.reshape(-1))).clip(-(2**17), 2**17)
+            mixed = ((weight[..., None] * values).sum(1) + 2**14 >> 15).reshape(-1)
+            x = (x + linear(self.model, prefix + "out.", mixed)).clip(-(2**17), 2**17)
             hidden = linear(self.model, prefix + "rise.", norm(self.model, x)).clip(0, 255)
             x = (x + linear(self.model, prefix + "fall.", hidden)).clip(-(2**17), 2**17)
         return x
 
 
-def whole(x: np.ndarray) -> np.ndarray:
-    return x.astype(np.int64)
-
-
 def linear(model: dict, name: str, x: np.ndarray, rows: slice = slice(None)) -> np.ndarray:
-    shift = -whole(np.log2(model[name + "scale"][rows]))
-    return (whole(model[name + "weight"][rows]) * x).sum(1) + whole(model[name + "bias"][rows]) + 2 ** (
-        shift - 1
-    ) >> shift
+    shift = model[name + "scale"][rows]
+    return (model[name + "weight"][rows] * x).sum(1) + model[name + "bias"][rows] + 2 ** (shift - 1) >> shift
 
 
 def norm(model: dict, x: np.ndarray) -> np.ndarray:
@@ -60,49 +53,45 @@ def table(model: dict, x: np.ndarray, level: int, alphabet: list[int]) -> np.nda
     return np.arange(size + 1) + np.append(0, power.cumsum()) * (2**24 - size) // power.sum()
 
 
-class Lane:
-    """One lane: yields the table of each code and is sent the code."""
-
-    def run(self, model: dict, alphabet: list[int], heads: int, window: int, levels: int):
-        starts = np.cumsum([0] + [size + 1 for size in alphabet])
-        told_starts = np.cumsum([0, 2] + [size + 1 for size in alphabet[:-1]])
-        time, codes = Stack(model, "time", heads, window), alphabet[:levels]
-        while True:
-            x = whole(model["embeddings.vectors"])[starts[:levels] + codes].sum(0).clip(-(2**17), 2**17)
-            frame, depth, codes = time.step(x), Stack(model, "depth", heads, len(alphabet)), []
-            for level in range(levels):
-                x = frame
-                if "told.vectors" in model:
-                    told = whole(model["told.vectors"])[told_starts[level] + (codes[-1] if codes else 0)]
-                    x = depth.step((frame + told).clip(-(2**17), 2**17))
-                codes.append((yield table(model, x, level, alphabet)))
+def tables(model: dict, alphabet: list[int], heads: int, window: int, levels: int):
+    """Of one lane: yields the table of each code and is sent the code."""
+    starts, told_starts = np.cumsum([0] + [n + 1 for n in alphabet]), np.cumsum([0, 2] + [n + 1 for n in alphabet])
+    time, codes = Stack(model, "time", heads, window), alphabet[:levels]
+    while True:
+        x = model["embeddings.vectors"][starts[:levels] + codes].sum(0).clip(-(2**17), 2**17)
+        frame, depth, codes = time.step(x), Stack(model, "depth", heads, len(alphabet)), []
+        x = frame
+        for level in range(levels):
+            if "told.vectors" in model:
+                told = model["told.vectors"][told_starts[level] + (codes[-1] if codes else 0)]
+                x = depth.step((frame + told).clip(-(2**17), 2**17))
+            codes.append((yield table(model, x, level, alphabet)))
 
 
 def decode(model: dict, words: list[int], lanes: int, positions: int, levels: int, **sizes) -> np.ndarray:
     lengths = [positions // lanes + (lane < positions % lanes) for lane in range(lanes)]
-    runs = [Lane().run(model, levels=levels, **sizes) for _ in lengths]
-    tables, found = [next(run) for run in runs], [[] for _ in lengths]
-    by_level = "told.vectors" in model
-    steps = [(t, [k]) for t in range(lengths[0]) for k in range(levels)] if by_level else None
-    steps = steps or [(t, range(levels)) for t in range(lengths[0])]
-    stream, low, span = iter(words + [0, 0]), 0, 2**64 - 1
+    runs = [tables(model, levels=levels, **sizes) for _ in lengths]
+    following, found = [next(run) for run in runs], [[] for _ in lengths]
+    groups = [[level] for level in range(levels)] if "told.vectors" in model else [range(levels)]
+    stream, low, span = iter([*words, 0, 0]), 0, 2**64 - 1
     point = next(stream) << 32 | next(stream)
-    for position, group in steps:
+    for position, group in itertools.product(range(lengths[0]), groups):
         for lane in range(sum(length > position for length in lengths)):
             for _ in group:
                 unit = span >> 24
-                symbol = int(np.searchsorted(tables[lane], (point - low) % 2**64 // unit, side="right")) - 1
-                left, right = (int(tables[lane][symbol + i]) for i in (0, 1))
+                symbol = int(np.searchsorted(following[lane], (point - low) % 2**64 // unit, side="right")) - 1
+                left, right = map(int, following[lane][symbol : symbol + 2])
                 low, span = (low + unit * left) % 2**64, unit * (right - left)
                 if span < 2**32:
                     low, span, point = low << 32 & 2**64 - 1, span << 32, (point << 32 | next(stream, 0)) & 2**64 - 1
                 found[lane].append(symbol)
-                tables[lane] = runs[lane].send(symbol)
+                following[lane] = runs[lane].send(symbol)
     return np.concatenate([np.array(lane, np.int64).reshape(-1, levels) for lane in found]).T
 
 
 if __name__ == "__main__":
-    model_path, payload, out, settings = sys.argv[1:]
-    words = np.frombuffer(Path(payload).read_bytes(), "<u4").tolist()
-    np.save(out, decode(load_file(model_path), words, **json.loads(settings)))
+    words = np.frombuffer(Path(sys.argv[2]).read_bytes(), "<u4").tolist()
+    model = {key: -np.log2(x) if key.endswith("scale") else x for key, x in load_file(sys.argv[1]).items()}
+    model = {key: x.astype(np.int64) for key, x in model.items()}
+    np.save(sys.argv[3], decode(model, words, **json.loads(sys.argv[4])))
     assert "torch" not in sys.modules

@@ -100,7 +100,8 @@ class ParallelTransformer(TokenTransformer):
     def export(self) -> IntegerParallel:
         prior = IntegerParallel(self.alphabet, *self.sizes)
         self._fill(prior)
-        return prior.sealed()
+        prior.seal()
+        return prior
 
     def forward(self, codes: Int64[Tensor, "b q n"]) -> Float[Tensor, "b n q v"]:
         x = self.time(self.embeddings(before(codes, self.alphabet)).sum(-2))
@@ -139,7 +140,8 @@ class FactorisedTransformer(TokenTransformer):
         self._fill(prior)
         export_embeddings(self.told, prior.told)
         export_stack(self.depth, prior.depth)
-        return prior.sealed()
+        prior.seal()
+        return prior
 
     def forward(self, codes: Int64[Tensor, "b q n"]) -> Float[Tensor, "b n q v"]:
         frames = self.time(self.embeddings(before(codes, self.alphabet)).sum(-2))

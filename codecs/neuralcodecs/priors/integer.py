@@ -3,7 +3,6 @@
 import hashlib
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from jaxtyping import Float, Int64, UInt8
@@ -81,10 +80,9 @@ class IntegerPrior(TokenPrior[State]):
             )
         self._verified.add((vectors.device, vectors.dtype))
 
-    def sealed(self) -> Self:
-        """Itself, with the answer that every other device must give: the last step of an export."""
+    def seal(self) -> None:
+        """Store the answer that every other device must give: the last step of an export."""
         self.answer.copy_(torch.tensor(list(self.known_answer()), dtype=torch.uint8))
-        return self
 
     def known_answer(self) -> bytes:
         """SHA-256 of the tables of 64 fixed positions, as 64-bit words with the lowest byte first."""
