@@ -3,10 +3,11 @@
 import hashlib
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int64, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 
 from neuralcodecs.codes import Shape
 from neuralcodecs.errors import CodecError
@@ -46,11 +47,16 @@ class IntegerPrior(TokenPrior[State]):
         self.head = IntegerHead(self.alphabet, dim)
         self.register_buffer("answer", torch.zeros(HASH_BYTES, dtype=torch.uint8))
         self._verified: set[tuple[torch.device, torch.dtype]] = set()
+        self.register_load_state_dict_post_hook(_forget)
 
     @property
     def fingerprint(self) -> bytes:
-        """Eight bytes that tell this model's tables from those of all others: for the header of a file."""
-        return bytes(self.answer.tolist()[:FINGERPRINT_BYTES])
+        """Eight bytes of the SHA-256 of all integers of the model, in order of their names: for the header of a file."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.state_dict().items()):
+            exponent = value.log2() if name.endswith(".scale") else value
+            digest.update(name.encode() + exponent.long().cpu().numpy().astype("<i8").tobytes())
+        return digest.digest()[:FINGERPRINT_BYTES]
 
     def teacher_forced(self, codes: Int64[Tensor, "b q n"]) -> Int64[Tensor, "b n q v"]:
         self.check(codes)
@@ -117,6 +123,11 @@ class IntegerPrior(TokenPrior[State]):
 
     def _beginning(self, lanes: int, levels: int) -> Int64[Tensor, "lanes 1 q"]:
         return self.embeddings.offsets.new_tensor(self.alphabet[:levels]).expand(lanes, 1, -1)
+
+
+def _forget(prior: nn.Module, _: object) -> None:
+    """Other weights, other answers."""
+    cast(IntegerPrior[Any], prior)._verified.clear()
 
 
 @dataclass
