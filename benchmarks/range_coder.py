@@ -1,9 +1,9 @@
 """Range coder: symbols per second on one core, and bits beyond the ideal length.
 
 ``static``: one table for all symbols. ``rows``: a table for each symbol, given to the encoder as intervals (all that it
-needs) and to the decoder whole, ``lanes`` rows a call, as a decoder with a learned prior asks for them. Decoding has the
-check of ``finish`` in it. Times are CPU time, best of the repeats. Beside it, on the same static symbols, constriction
-called directly, and the ``encodec`` package's arithmetic coder (a thousandth of the symbols).
+needs) and to the decoder whole, ``lanes`` rows a call, as a decoder with a learned prior asks for them. Decoding has
+the check of ``finish`` in it. Times are CPU time, best of the repeats. Beside it, on the same static symbols,
+constriction called directly, and the ``encodec`` package's arithmetic coder (a thousandth of the symbols).
 
     python benchmarks/range_coder.py [--symbols 1000000] [--repeats 5]
 """

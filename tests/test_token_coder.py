@@ -77,6 +77,16 @@ def test_codes_outside_the_alphabet_are_refused(kind: str) -> None:
         CODERS[kind](1).encode(codes)
 
 
+@pytest.mark.parametrize("kind", [ParallelTransformer, FactorisedTransformer])
+def test_conditions_are_cut_with_the_codes(kind: type[ParallelTransformer] | type[FactorisedTransformer]) -> None:
+    coder = LaneCoder(kind(ALPHABET, 8, 2, 1, 5, conditions=(4,)).export(), 3)
+    codes, cond = random_codes(20, 0), torch.arange(20)[None] % 4
+    data = coder.encode(codes, cond)
+    assert torch.equal(coder.decode(data, 3, 20, cond), codes)
+    with pytest.raises(CodecError):
+        coder.decode(data, 3, 20)
+
+
 def test_lanes_are_long_enough() -> None:
     assert [lanes_for(n) for n in (0, 1, 255, 256, 10**6)] == [1, 1, 1, 2, 128]
     with pytest.raises(CodecError, match="lanes"):

@@ -65,6 +65,7 @@ class LaneCoder(TokenCoder):
     """Tables of a prior; the stream is cut into lanes that are coded side by side, step after step, in one payload.
 
     Lanes are equally long, but for one position more in the first ones. Within a step the order is lane, codebook.
+    ``cond (c n)``, where the prior needs it, is cut the same way; both sides must have the same.
 
     Args:
         prior: gives the tables, on whatever device it is.
@@ -77,17 +78,19 @@ class LaneCoder(TokenCoder):
         self.prior = prior
         self.lanes = lanes
 
-    def encode(self, codes: Int64[Tensor, "q n"]) -> bytes:
+    def encode(self, codes: Int64[Tensor, "q n"], cond: Int64[Tensor, "c n"] | None = None) -> bytes:
         levels, positions = codes.shape
         encoder = RangeEncoder()
         if positions:
             lengths = self._lengths(positions)
-            lanes = torch.nn.utils.rnn.pad_sequence([lane.T for lane in codes.split(lengths, 1)], batch_first=True)
-            ends = [self._in_order(end, lengths, levels) for end in self._intervals(lanes.transpose(1, 2), levels)]
-            encoder.encode_intervals(*ends)
+            given = None if cond is None else _cut(cond, lengths)
+            ends = self._intervals(_cut(codes, lengths), given)
+            encoder.encode_intervals(*(self._in_order(end, lengths, levels) for end in ends))
         return encoder.finish()
 
-    def decode(self, data: bytes, levels: int, positions: int) -> Int64[Tensor, "q n"]:
+    def decode(
+        self, data: bytes, levels: int, positions: int, cond: Int64[Tensor, "c n"] | None = None
+    ) -> Int64[Tensor, "q n"]:
         decoder = RangeDecoder(data)
         if positions == 0:
             decoder.finish()
@@ -96,7 +99,7 @@ class LaneCoder(TokenCoder):
         group = self.prior.parallel(levels)
         codes = torch.zeros(len(lengths), lengths[0], levels, dtype=torch.int64)
         symbols = torch.zeros(len(lengths), group, dtype=torch.int64)
-        tables, state = self.prior.start(len(lengths), levels)
+        tables, state = self.prior.start(len(lengths), levels, None if cond is None else _cut(cond, lengths))
         for step in range(lengths[0] * levels // group):
             position, first = divmod(step * group, levels)
             lanes = sum(length > position for length in lengths)
@@ -112,12 +115,15 @@ class LaneCoder(TokenCoder):
         lanes = min(self.lanes or lanes_for(positions), positions)
         return [positions // lanes + (lane < positions % lanes) for lane in range(lanes)]
 
-    def _intervals(self, lanes: Int64[Tensor, "b q n"], levels: int) -> tuple[np.ndarray, np.ndarray]:
+    def _intervals(
+        self, lanes: Int64[Tensor, "b q n"], cond: Int64[Tensor, "_ c m"] | None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Ends of the interval of each code, ``(b, n, q)``, by as many lanes at once as memory is for."""
-        entries = lanes.shape[2] * levels * (max(self.prior.alphabet) + 1)
+        together = max(1, TABLE_ENTRIES // (lanes[0].numel() * (max(self.prior.alphabet) + 1)))
         lower, upper = [], []
-        for part in lanes.split(max(1, TABLE_ENTRIES // entries)):
-            tables = self.prior.teacher_forced(part)
+        for first in range(0, len(lanes), together):
+            part = lanes[first : first + together]
+            tables = self.prior.teacher_forced(part, None if cond is None else cond[first : first + together])
             symbols = part.transpose(1, 2).unsqueeze(-1).to(tables.device)
             lower.append(tables.gather(-1, symbols).squeeze(-1).cpu().numpy())
             upper.append(tables.gather(-1, symbols + 1).squeeze(-1).cpu().numpy())
@@ -135,3 +141,9 @@ class LaneCoder(TokenCoder):
 def lanes_for(positions: int) -> int:
     """As many lanes as are worth it: each at least 128 positions long, at most 128."""
     return max(1, min(MOST_LANES, positions // SHORTEST_LANE))
+
+
+def _cut(codes: Int64[Tensor, "q n"], lengths: list[int]) -> Int64[Tensor, "lanes q longest"]:
+    """Lanes, the shorter ones padded with a zero."""
+    lanes = [lane.T for lane in codes.split(lengths, 1)]
+    return torch.nn.utils.rnn.pad_sequence(lanes, batch_first=True).transpose(1, 2)

@@ -100,14 +100,23 @@ def test_the_guard_is_needed_and_works() -> None:
         assert not torch.equal(linear(x), plain)
         with exact():
             assert torch.equal(linear(x), plain)
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
+
+
+@pytest.mark.parametrize("precision", ["high", "medium"])
+def test_the_guard_sets_and_restores_the_precision_of_matrix_products(precision: str) -> None:
+    def settings_now() -> tuple[str, str]:
+        return torch.backends.cuda.matmul.fp32_precision, torch.backends.mkldnn.matmul.fp32_precision
+
+    torch.set_float32_matmul_precision(precision)
     try:
-        with exact():
-            assert torch.equal(linear(x), plain)
-        assert torch.get_float32_matmul_precision() == "medium"
+        before = settings_now()
+        with pytest.raises(RuntimeError, match="inside"), exact():
+            assert settings_now() == ("ieee", "ieee")
+            raise RuntimeError("inside")
+        assert settings_now() == before != ("ieee", "ieee")
+        assert torch.get_float32_matmul_precision() == precision
     finally:
-        torch.set_float32_matmul_precision(before)
+        torch.set_float32_matmul_precision("highest")
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,8 @@ def test_what_costs_more_is_refused(model: TokenTransformer, codes: Tensor) -> N
 
 def test_every_parameter_learns() -> None:
     for kind in KINDS.values():
-        model = kind((7, 5, 3), 16, 2, 2, 10)
-        model.bits(torch.stack([torch.randint(0, n, (2, 12)) for n in (7, 5, 3)], 1)).backward()
+        model = kind((7, 5, 3), 16, 2, 2, 10, conditions=(4,))
+        codes = torch.stack([torch.randint(0, n, (2, 12)) for n in (7, 5, 3)], 1)
+        model.bits(codes, torch.randint(0, 4, (2, 1, 12))).backward()
         for name, parameter in model.named_parameters():
             assert parameter.grad is not None and bool(parameter.grad.abs().sum() > 0), name

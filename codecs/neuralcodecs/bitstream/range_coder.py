@@ -23,6 +23,8 @@ LARGEST_TABLE = 2**18
 """Symbols of one table; larger alphabets are split into digits (``alphabets.py``)."""
 WORD_BYTES = 4
 MAGNITUDE_BYTES = 8
+ROWS_AT_ONCE = 128
+"""Tables of 1024 symbols that stay in the cache between the passes over them."""
 
 Categorical = constriction.stream.model.Categorical
 
@@ -158,13 +160,10 @@ class RangeDecoder:
 
     def decode_rows(self, tables: Int[np.ndarray, "n w"]) -> Int64[np.ndarray, " n"]:
         """One symbol of each table. Raises CodecError where the payload cannot hold them."""
-        sizes = (tables < TOTAL).sum(-1)
         symbols = np.zeros(len(tables), np.int64)
-        borders = [0, *(np.flatnonzero(np.diff(sizes)) + 1), len(tables)]
-        for start, stop in pairwise(borders):
-            if stop > start and sizes[start] != 1:
-                symbols[start:stop] = self._decode_run(tables[start:stop, : sizes[start] + 1])
-        self._again.encode_intervals(*intervals(symbols, tables))
+        for first in range(0, len(tables), ROWS_AT_ONCE):
+            rows = slice(first, first + ROWS_AT_ONCE)
+            symbols[rows] = self._decode_rows(tables[rows])
         return symbols
 
     def decode_magnitudes(self, count: int) -> Int64[np.ndarray, " n"]:
@@ -182,6 +181,15 @@ class RangeDecoder:
         """Raises CodecError unless the symbols decoded are exactly what the payload encodes."""
         if self._again.finish() != self._data:
             _refuse()
+
+    def _decode_rows(self, tables: Int[np.ndarray, "n w"]) -> Int64[np.ndarray, " n"]:
+        sizes = (tables < TOTAL).sum(-1)
+        symbols = np.zeros(len(tables), np.int64)
+        for start, stop in pairwise([0, *(np.flatnonzero(np.diff(sizes)) + 1), len(tables)]):
+            if sizes[start] != 1:
+                symbols[start:stop] = self._decode_run(tables[start:stop, : sizes[start] + 1])
+        self._again.encode_intervals(*intervals(symbols, tables))
+        return symbols
 
     def _decode_run(self, tables: Int[np.ndarray, "n w"]) -> Int64[np.ndarray, " n"]:
         units = np.diff(tables, axis=-1)

@@ -42,13 +42,17 @@ LARGEST_ACCUMULATOR = 0.98 * 2**24
 @contextmanager
 def exact() -> Iterator[None]:
     """Without what would round matrix products of integers: autocast, TF32, bfloat16 kernels. No gradients."""
-    precision = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
+    # each back end by itself: torch's getter for all of them raises where a user has set one of them
+    back_ends = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    before = [back_end.fp32_precision for back_end in back_ends]
+    for back_end in back_ends:
+        back_end.fp32_precision = "ieee"
     try:
         with torch.no_grad(), torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
             yield
     finally:
-        torch.set_float32_matmul_precision(precision)
+        for back_end, precision in zip(back_ends, before, strict=True):
+            back_end.fp32_precision = precision
 
 
 def rounded(x: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:

@@ -45,28 +45,35 @@ class TokenTransformer(Configured, nn.Module, ABC):
 
     alphabet: Shape
     embeddings: Embeddings
+    given: Embeddings
     time: nn.Sequential
     head: Head
 
     @abstractmethod
-    def forward(self, codes: Int64[Tensor, "b q n"]) -> Float[Tensor, "b n q v"]:
+    def forward(
+        self, codes: Int64[Tensor, "b q n"], cond: Int64[Tensor, "_ c m"] | None = None
+    ) -> Float[Tensor, "b n q v"]:
         """Logits of all codes, each from those before it only; -inf for symbols beyond a codebook's alphabet."""
 
     @abstractmethod
     def export(self) -> IntegerPrior:
         """The same network in exact integers, on the CPU: what codes files. Raises CodecError for huge weights."""
 
-    def bits(self, codes: Int64[Tensor, "b q n"]) -> Float[Tensor, ""]:
+    def bits(self, codes: Int64[Tensor, "b q n"], cond: Int64[Tensor, "_ c m"] | None = None) -> Float[Tensor, ""]:
         """Mean bits of a code: the training loss."""
-        log_probability = self(codes).log_softmax(-1).gather(-1, codes.transpose(1, 2).unsqueeze(-1))
+        log_probability = self(codes, cond).log_softmax(-1).gather(-1, codes.transpose(1, 2).unsqueeze(-1))
         return -log_probability.mean() / math.log(2)
 
-    def export_checked(self, codes: Int64[Tensor, "b q n"], limit: float = 1e-3) -> Exported:
+    def export_checked(
+        self, codes: Int64[Tensor, "b q n"], cond: Int64[Tensor, "_ c m"] | None = None, limit: float = 1e-3
+    ) -> Exported:
         """Export, and measure what rounding costs on validation codes; CodecError above ``limit`` of their bits."""
         with torch.no_grad():
-            bits = float(self.bits(codes)) * codes.numel()
+            bits = float(self.bits(codes, cond)) * codes.numel()
         exported = Exported(self.export(), bits, 0.0)
-        exported = exported._replace(integer_bits=table_bits(exported.prior, codes.cpu()))
+        exported = exported._replace(
+            integer_bits=table_bits(exported.prior, codes.cpu(), None if cond is None else cond.cpu())
+        )
         if exported.loss > limit:
             raise CodecError(
                 f"exact integers cost {exported.loss:.3%} of the bits, more than {limit:.3%}: "
@@ -74,8 +81,15 @@ class TokenTransformer(Configured, nn.Module, ABC):
             )
         return exported
 
+    def _frames(self, codes: Int64[Tensor, "b q n"], cond: Int64[Tensor, "_ c m"] | None) -> Float[Tensor, "b n d"]:
+        """What the stack over time says of frames, given the codes before each."""
+        given = codes[:, :0] if cond is None else cond
+        x = self.embeddings(before(codes, self.alphabet)).sum(-2) + self.given(given.transpose(1, 2)).sum(-2)
+        return self.time(x)
+
     def _fill(self, prior: IntegerPrior) -> None:
         export_embeddings(self.embeddings, prior.embeddings)
+        export_embeddings(self.given, prior.given)
         export_stack(self.time, prior.time)
         export_head(self.head, prior.head)
 
@@ -87,13 +101,23 @@ class ParallelTransformer(TokenTransformer):
         alphabet: sizes of the codebooks, each at most 4096.
         dim: channels, at most 512. heads: must divide it. layers: of the stack.
         window: frames that a frame sees; EnCodec's 3.5 s are 262 at 75 Hz.
+        conditions: alphabets of codes that the receiver has before (``TokenPrior``).
     """
 
-    def __init__(self, alphabet: Shape, dim: int = 128, heads: int = 4, layers: int = 4, window: int = 262) -> None:
+    def __init__(
+        self,
+        alphabet: Shape,
+        dim: int = 128,
+        heads: int = 4,
+        layers: int = 4,
+        window: int = 262,
+        conditions: Shape = (),
+    ) -> None:
         super().__init__()
         self.alphabet = check_alphabet(alphabet)
-        self.sizes = (dim, heads, layers, window)
+        self.sizes = (dim, heads, layers, window, tuple(conditions))
         self.embeddings = Embeddings(self.alphabet, dim)
+        self.given = Embeddings(tuple(conditions), dim)
         self.time = stack(dim, heads, layers, window)
         self.head = Head(self.alphabet, dim)
 
@@ -103,8 +127,10 @@ class ParallelTransformer(TokenTransformer):
         prior.seal()
         return prior
 
-    def forward(self, codes: Int64[Tensor, "b q n"]) -> Float[Tensor, "b n q v"]:
-        x = self.time(self.embeddings(before(codes, self.alphabet)).sum(-2))
+    def forward(
+        self, codes: Int64[Tensor, "b q n"], cond: Int64[Tensor, "_ c m"] | None = None
+    ) -> Float[Tensor, "b n q v"]:
+        x = self._frames(codes, cond)
         return self.head(x.unsqueeze(-2).expand(-1, -1, codes.shape[1], -1))
 
 
@@ -112,7 +138,7 @@ class FactorisedTransformer(TokenTransformer):
     """Each level given the earlier levels of its frame and all levels of the frames before.
 
     Args:
-        alphabet, dim, heads, layers, window: as of ``ParallelTransformer``.
+        alphabet, dim, heads, layers, window, conditions: as of ``ParallelTransformer``.
         depth_layers: layers of the stack over the levels of one frame.
     """
 
@@ -124,11 +150,13 @@ class FactorisedTransformer(TokenTransformer):
         layers: int = 4,
         window: int = 262,
         depth_layers: int = 1,
+        conditions: Shape = (),
     ) -> None:
         super().__init__()
         self.alphabet = check_alphabet(alphabet)
-        self.sizes = (dim, heads, layers, window, depth_layers)
+        self.sizes = (dim, heads, layers, window, depth_layers, tuple(conditions))
         self.embeddings = Embeddings(self.alphabet, dim)
+        self.given = Embeddings(tuple(conditions), dim)
         self.time = stack(dim, heads, layers, window)
         # level k is told the code of level k - 1; the first is told nothing
         self.told = Embeddings((1, *self.alphabet[:-1]), dim)
@@ -143,8 +171,10 @@ class FactorisedTransformer(TokenTransformer):
         prior.seal()
         return prior
 
-    def forward(self, codes: Int64[Tensor, "b q n"]) -> Float[Tensor, "b n q v"]:
-        frames = self.time(self.embeddings(before(codes, self.alphabet)).sum(-2))
+    def forward(
+        self, codes: Int64[Tensor, "b q n"], cond: Int64[Tensor, "_ c m"] | None = None
+    ) -> Float[Tensor, "b n q v"]:
+        frames = self._frames(codes, cond)
         earlier = F.pad(codes[:, :-1], (0, 0, 1, 0)).transpose(1, 2)
         x = frames.unsqueeze(-2) + self.told(earlier)
         levels = self.depth(x.flatten(0, 1)).view_as(x)

@@ -62,8 +62,8 @@ class Embeddings(nn.Module):
 
     def __init__(self, alphabet: Shape, dim: int) -> None:
         super().__init__()
-        sizes = torch.tensor([size + 1 for size in alphabet])
-        self.vectors = nn.Parameter(torch.randn(int(sizes.sum()), dim) / math.sqrt(len(alphabet)))
+        sizes = torch.tensor([size + 1 for size in alphabet], dtype=torch.int64)
+        self.vectors = nn.Parameter(torch.randn(int(sizes.sum()), dim) / math.sqrt(max(len(alphabet), 1)))
         self.register_buffer("offsets", sizes.cumsum(0) - sizes, persistent=False)
 
     def forward(self, symbols: Int64[Tensor, "*rows k"]) -> Float[Tensor, "*rows k d"]:

@@ -45,7 +45,7 @@ class StaticPrior(TokenPrior[FixedState]):
 
     def count(self, codes: Int64[Tensor, "b q n"]) -> None:
         """Count codes of a training set, any number of times; every symbol counts once more than it was seen."""
-        self.check(codes)
+        self.check(codes, None)
         for level, row in enumerate(codes.unbind(1)):
             self.counts[level] += torch.bincount(row.flatten(), minlength=self.counts.shape[1])
         self.tables.copy_(tables_of(self.counts + present(self.alphabet).to(codes.device), self.alphabet))
@@ -53,13 +53,18 @@ class StaticPrior(TokenPrior[FixedState]):
     def parallel(self, levels: int) -> int:
         return levels
 
-    def teacher_forced(self, codes: Int64[Tensor, "b q n"]) -> Int64[Tensor, "b n q v"]:
-        self.check(codes)
+    def teacher_forced(
+        self, codes: Int64[Tensor, "b q n"], cond: Int64[Tensor, "_ c m"] | None = None
+    ) -> Int64[Tensor, "b n q v"]:
+        self.check(codes, cond)
         batch, levels, positions = codes.shape
         return self.tables[:levels].expand(batch, positions, -1, -1)
 
-    def start(self, lanes: int, levels: int) -> tuple[Int64[Tensor, "lanes k v"], FixedState]:
+    def start(
+        self, lanes: int, levels: int, cond: Int64[Tensor, "_ c m"] | None = None
+    ) -> tuple[Int64[Tensor, "lanes k v"], FixedState]:
         self.check_levels(levels)
+        self.check_cond(cond)
         tables = self.tables[:levels]
         return tables.expand(lanes, -1, -1), FixedState(tables)
 
@@ -97,15 +102,20 @@ class AdaptivePrior(TokenPrior[CountState]):
     def parallel(self, levels: int) -> int:
         return levels
 
-    def teacher_forced(self, codes: Int64[Tensor, "b q n"]) -> Int64[Tensor, "b n q v"]:
-        self.check(codes)
+    def teacher_forced(
+        self, codes: Int64[Tensor, "b q n"], cond: Int64[Tensor, "_ c m"] | None = None
+    ) -> Int64[Tensor, "b n q v"]:
+        self.check(codes, cond)
         seen = F.one_hot(codes[..., :-1].transpose(1, 2), self.present.shape[1]).cumsum(1)
         before = F.pad(seen, (0, 0, 0, 0, 1, 0))[:, : codes.shape[2]]
         levels = codes.shape[1]
         return tables_of(self.present[:levels] + self.increment * before, self.alphabet[:levels])
 
-    def start(self, lanes: int, levels: int) -> tuple[Int64[Tensor, "lanes k v"], CountState]:
+    def start(
+        self, lanes: int, levels: int, cond: Int64[Tensor, "_ c m"] | None = None
+    ) -> tuple[Int64[Tensor, "lanes k v"], CountState]:
         self.check_levels(levels)
+        self.check_cond(cond)
         counts = self.present[:levels].repeat(lanes, 1, 1)
         return tables_of(counts, self.alphabet[:levels]), CountState(counts)
 

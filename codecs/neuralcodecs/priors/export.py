@@ -57,9 +57,9 @@ def _export_block(block: Block, integer: IntegerBlock) -> None:
     integer.distances.copy_(rounded(OCTAVES * 2**LOGIT_BITS * block.bias.double()).clamp(-RESIDUAL, RESIDUAL))
 
 
-def table_bits(prior: TokenPrior, codes: Int64[Tensor, "b q n"]) -> float:
+def table_bits(prior: TokenPrior, codes: Int64[Tensor, "b q n"], cond: Int64[Tensor, "_ c m"] | None = None) -> float:
     """Bits that the codes take with the tables of ``prior``, as written but for the coder's few at the end."""
-    tables = prior.teacher_forced(codes)
+    tables = prior.teacher_forced(codes, cond)
     symbols = codes.transpose(1, 2).unsqueeze(-1)
     units = tables.gather(-1, symbols + 1) - tables.gather(-1, symbols)
     return float((PRECISION - units.double().log2()).sum())

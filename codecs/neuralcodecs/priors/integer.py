@@ -28,6 +28,15 @@ HASH_BYTES = 32
 FINGERPRINT_BYTES = 8
 
 
+@dataclass
+class Past:
+    """What the stack over time has seen, the conditions of all positions, and the position that is next."""
+
+    caches: list[Cache]
+    cond: Int64[Tensor, "_ c m"]
+    position: int = 0
+
+
 class IntegerPrior(TokenPrior[State]):
     """What both kinds share: the guard around every computation, and the answer that a device must know.
 
@@ -37,12 +46,14 @@ class IntegerPrior(TokenPrior[State]):
 
     answer: UInt8[Tensor, " bytes"]
 
-    def __init__(self, alphabet: Shape, dim: int, heads: int, layers: int, window: int) -> None:
+    def __init__(self, alphabet: Shape, dim: int, heads: int, layers: int, window: int, conditions: Shape) -> None:
         super().__init__()
         check_sizes(dim, heads, window)
         self.alphabet = check_alphabet(alphabet)
+        self.conditions = tuple(conditions)
         self.lookups = Lookups(dim)
         self.embeddings = IntegerEmbeddings(self.alphabet, dim)
+        self.given = IntegerEmbeddings(self.conditions, dim)
         self.time = IntegerStack(dim, heads, layers, window)
         self.head = IntegerHead(self.alphabet, dim)
         self.register_buffer("answer", torch.zeros(HASH_BYTES, dtype=torch.uint8))
@@ -51,24 +62,29 @@ class IntegerPrior(TokenPrior[State]):
 
     @property
     def fingerprint(self) -> bytes:
-        """Eight bytes of the SHA-256 of all integers of the model, in order of their names: for the header of a file."""
+        """Eight bytes of the SHA-256 of all integers of the model, in order of their names: for headers of files."""
         digest = hashlib.sha256()
         for name, value in sorted(self.state_dict().items()):
             exponent = value.log2() if name.endswith(".scale") else value
             digest.update(name.encode() + exponent.long().cpu().numpy().astype("<i8").tobytes())
         return digest.digest()[:FINGERPRINT_BYTES]
 
-    def teacher_forced(self, codes: Int64[Tensor, "b q n"]) -> Int64[Tensor, "b n q v"]:
-        self.check(codes)
+    def teacher_forced(
+        self, codes: Int64[Tensor, "b q n"], cond: Int64[Tensor, "_ c m"] | None = None
+    ) -> Int64[Tensor, "b n q v"]:
+        self.check(codes, cond)
         self.verify()
         with exact():
-            return self._all(codes)
+            return self._all(codes, self._cond(cond, len(codes)))
 
-    def start(self, lanes: int, levels: int) -> tuple[Int64[Tensor, "lanes k v"], State]:
+    def start(
+        self, lanes: int, levels: int, cond: Int64[Tensor, "_ c m"] | None = None
+    ) -> tuple[Int64[Tensor, "lanes k v"], State]:
         self.check_levels(levels)
+        self.check_cond(cond)
         self.verify()
         with exact():
-            return self._first(lanes, levels)
+            return self._first(self._beginning(lanes, levels), self._cond(cond, lanes))
 
     def step(self, state: State, symbols: Int64[Tensor, "lanes k"]) -> tuple[Int64[Tensor, "lanes k v"], State]:
         with exact():
@@ -94,32 +110,41 @@ class IntegerPrior(TokenPrior[State]):
         """SHA-256 of the tables of 64 fixed positions, as 64-bit words with the lowest byte first."""
         number = torch.arange(len(self.alphabet) * ANSWER_STEPS).view(1, len(self.alphabet), -1)
         codes = number * 7919 % torch.tensor(self.alphabet).view(1, -1, 1)
+        cond = torch.arange(ANSWER_STEPS) * 104729 % torch.tensor(self.conditions, dtype=torch.int64).view(1, -1, 1)
         with exact():
-            tables = self._all(codes.to(self.answer.device))
+            tables = self._all(codes.to(self.answer.device), cond.to(self.answer.device))
         return hashlib.sha256(tables.cpu().numpy().astype("<i8").tobytes()).digest()
 
     @abstractmethod
-    def _all(self, codes: Int64[Tensor, "b q n"]) -> Int64[Tensor, "b n q v"]: ...
+    def _all(self, codes: Int64[Tensor, "b q n"], cond: Int64[Tensor, "_ c m"]) -> Int64[Tensor, "b n q v"]: ...
 
     @abstractmethod
-    def _first(self, lanes: int, levels: int) -> tuple[Int64[Tensor, "lanes k v"], State]: ...
+    def _first(
+        self, beginning: Int64[Tensor, "lanes 1 q"], cond: Int64[Tensor, "_ c m"]
+    ) -> tuple[Int64[Tensor, "lanes k v"], State]: ...
 
     @abstractmethod
     def _next(self, state: State, symbols: Int64[Tensor, "lanes k"]) -> tuple[Int64[Tensor, "lanes k v"], State]: ...
 
-    def _frames(self, previous: Int64[Tensor, "b n q"], caches: list[Cache]) -> Float[Tensor, "b n d"]:
+    def _frames(self, previous: Int64[Tensor, "b n q"], past: Past) -> Float[Tensor, "b n d"]:
         """What the stack over time says of frames, given the codes of the frame before each."""
-        x = self.embeddings(previous).sum(-2).clamp_(-RESIDUAL, RESIDUAL)
-        return self.time(x, self.lookups, caches)
+        now = past.cond[: len(previous), :, past.position : past.position + previous.shape[1]].transpose(1, 2)
+        x = self.embeddings(previous).sum(-2) + self.given(now).sum(-2)
+        past.position += previous.shape[1]
+        return self.time(x.clamp_(-RESIDUAL, RESIDUAL), self.lookups, past.caches)
 
-    def _blocks(self, codes: Int64[Tensor, "b q n"]) -> list[tuple[Tensor, Tensor]]:
+    def _blocks(self, codes: Int64[Tensor, "b q n"], cond: Int64[Tensor, "_ c m"]) -> list[tuple[Tensor, Tensor]]:
         """Frames ``(b, n, d)`` and codes ``(b, n, q)`` of one block of positions after the other."""
-        caches = self.time.fresh()
+        past = Past(self.time.fresh(), cond)
         previous = before(codes, self.alphabet).split(BLOCK, 1)
         return [
-            (self._frames(block, caches), own)
+            (self._frames(block, past), own)
             for block, own in zip(previous, codes.transpose(1, 2).split(BLOCK, 1), strict=True)
         ]
+
+    def _cond(self, cond: Int64[Tensor, "_ c m"] | None, lanes: int) -> Int64[Tensor, "b c n"]:
+        """Without conditions no rows, for any number of positions."""
+        return self.embeddings.offsets.new_zeros(lanes, 0, 1 << 31) if cond is None else cond
 
     def _beginning(self, lanes: int, levels: int) -> Int64[Tensor, "lanes 1 q"]:
         return self.embeddings.offsets.new_tensor(self.alphabet[:levels]).expand(lanes, 1, -1)
@@ -130,35 +155,37 @@ def _forget(prior: nn.Module, _: object) -> None:
     cast(IntegerPrior[Any], prior)._verified.clear()
 
 
-@dataclass
-class ParallelState:
-    caches: list[Cache]
-
-
-class IntegerParallel(IntegerPrior[ParallelState]):
+class IntegerParallel(IntegerPrior[Past]):
     """``ParallelTransformer``, exact; the arguments are the same."""
 
-    def __init__(self, alphabet: Shape, dim: int = 128, heads: int = 4, layers: int = 4, window: int = 262) -> None:
-        super().__init__(alphabet, dim, heads, layers, window)
+    def __init__(
+        self,
+        alphabet: Shape,
+        dim: int = 128,
+        heads: int = 4,
+        layers: int = 4,
+        window: int = 262,
+        conditions: Shape = (),
+    ) -> None:
+        super().__init__(alphabet, dim, heads, layers, window, conditions)
 
     def parallel(self, levels: int) -> int:
         return levels
 
-    def _all(self, codes: Int64[Tensor, "b q n"]) -> Int64[Tensor, "b n q v"]:
-        tables = [self.head(frames, self.lookups, 0, codes.shape[1]) for frames, _ in self._blocks(codes)]
-        return torch.cat(tables, 1)
+    def _all(self, codes: Int64[Tensor, "b q n"], cond: Int64[Tensor, "_ c m"]) -> Int64[Tensor, "b n q v"]:
+        return torch.cat([self._tables(frames, codes.shape[1]) for frames, _ in self._blocks(codes, cond)], 1)
 
-    def _first(self, lanes: int, levels: int) -> tuple[Int64[Tensor, "lanes k v"], ParallelState]:
-        return self._tables(self._beginning(lanes, levels), ParallelState(self.time.fresh()))
+    def _first(
+        self, beginning: Int64[Tensor, "lanes 1 q"], cond: Int64[Tensor, "_ c m"]
+    ) -> tuple[Int64[Tensor, "lanes k v"], Past]:
+        return self._next(Past(self.time.fresh(), cond), beginning[:, 0])
 
-    def _next(
-        self, state: ParallelState, symbols: Int64[Tensor, "lanes k"]
-    ) -> tuple[Int64[Tensor, "lanes k v"], ParallelState]:
-        return self._tables(symbols.unsqueeze(1), state)
+    def _next(self, state: Past, symbols: Int64[Tensor, "lanes k"]) -> tuple[Int64[Tensor, "lanes k v"], Past]:
+        frames = self._frames(symbols.unsqueeze(1), state)
+        return self._tables(frames[:, 0], symbols.shape[1]), state
 
-    def _tables(self, previous: Tensor, state: ParallelState) -> tuple[Tensor, ParallelState]:
-        frames = self._frames(previous, state.caches)
-        return self.head(frames[:, 0], self.lookups, 0, previous.shape[2]), state
+    def _tables(self, frames: Float[Tensor, "*rows d"], levels: int) -> Int64[Tensor, "*rows q v"]:
+        return self.head(frames, self.lookups, 0, levels)
 
 
 @dataclass
@@ -166,7 +193,7 @@ class FactorisedState:
     """``frame``: what the stack over time says of the current frame; ``codes``: its codes so far, one of each level."""
 
     levels: int
-    time: list[Cache]
+    past: Past
     depth: list[Cache]
     frame: Float[Tensor, "lanes d"]
     codes: list[Int64[Tensor, "lanes 1"]]
@@ -183,16 +210,17 @@ class IntegerFactorised(IntegerPrior[FactorisedState]):
         layers: int = 4,
         window: int = 262,
         depth_layers: int = 1,
+        conditions: Shape = (),
     ) -> None:
-        super().__init__(alphabet, dim, heads, layers, window)
+        super().__init__(alphabet, dim, heads, layers, window, conditions)
         self.told = IntegerEmbeddings((1, *self.alphabet[:-1]), dim)
         self.depth = IntegerStack(dim, heads, depth_layers, len(self.alphabet))
 
     def parallel(self, levels: int) -> int:
         return 1
 
-    def _all(self, codes: Int64[Tensor, "b q n"]) -> Int64[Tensor, "b n q v"]:
-        return torch.cat([self._levels(frames, own) for frames, own in self._blocks(codes)], 1)
+    def _all(self, codes: Int64[Tensor, "b q n"], cond: Int64[Tensor, "_ c m"]) -> Int64[Tensor, "b n q v"]:
+        return torch.cat([self._levels(frames, own) for frames, own in self._blocks(codes, cond)], 1)
 
     def _levels(self, frames: Float[Tensor, "b n d"], codes: Int64[Tensor, "b n q"]) -> Int64[Tensor, "b n q v"]:
         told = self.told(torch.cat([torch.zeros_like(codes[..., :1]), codes[..., :-1]], -1))
@@ -201,10 +229,12 @@ class IntegerFactorised(IntegerPrior[FactorisedState]):
         tables = [self.head(x[..., level, :], self.lookups, level, level + 1) for level in range(codes.shape[2])]
         return torch.cat(tables, -2)
 
-    def _first(self, lanes: int, levels: int) -> tuple[Int64[Tensor, "lanes k v"], FactorisedState]:
-        caches = self.time.fresh()
-        frame = self._frames(self._beginning(lanes, levels), caches)[:, 0]
-        return self._level(FactorisedState(levels, caches, self.depth.fresh(), frame, []))
+    def _first(
+        self, beginning: Int64[Tensor, "lanes 1 q"], cond: Int64[Tensor, "_ c m"]
+    ) -> tuple[Int64[Tensor, "lanes k v"], FactorisedState]:
+        past = Past(self.time.fresh(), cond)
+        frame = self._frames(beginning, past)[:, 0]
+        return self._level(FactorisedState(beginning.shape[2], past, self.depth.fresh(), frame, []))
 
     def _next(
         self, state: FactorisedState, symbols: Int64[Tensor, "lanes k"]
@@ -213,9 +243,9 @@ class IntegerFactorised(IntegerPrior[FactorisedState]):
         frame = state.frame[: len(symbols)]
         depth = state.depth
         if len(codes) == state.levels:
-            frame = self._frames(torch.cat(codes, -1).unsqueeze(1), state.time)[:, 0]
+            frame = self._frames(torch.cat(codes, -1).unsqueeze(1), state.past)[:, 0]
             codes, depth = [], self.depth.fresh()
-        return self._level(FactorisedState(state.levels, state.time, depth, frame, codes))
+        return self._level(FactorisedState(state.levels, state.past, depth, frame, codes))
 
     def _level(self, state: FactorisedState) -> tuple[Int64[Tensor, "lanes k v"], FactorisedState]:
         level = len(state.codes)

@@ -1,7 +1,7 @@
 """The contract of every prior: integer probability tables of codes, given the codes before them.
 
-    encoder    codes (b q n) --teacher_forced--> tables (b n q v)                       all at once
-    decoder    start(lanes, levels) --> tables, state;   symbols --step--> tables, state    one step after the other
+    encoder    codes (b q n), cond --teacher_forced--> tables (b n q v)                           all at once
+    decoder    start(lanes, levels, cond) --> tables, state;   symbols --step--> tables, state    step by step
 
 Positions are coded in order, and within a position the codebooks in order. A table is the cumulative form of a
 distribution in units of 2**-24 (``bitstream/range_coder.py``): it rises from 0 to 2**24 by at least 1 a symbol; the
@@ -32,21 +32,29 @@ class TokenPrior(Configured, nn.Module, ABC, Generic[State]):
 
     ``alphabet``: sizes of the codebooks, as of ``Stream``; a stream may have only the first of them (levels).
     The ``lanes`` of a batch are coded side by side and know nothing of each other.
+
+    ``conditions``: alphabets of other codes ``cond (b c n)`` that the receiver has before, one of each at every
+    position (of a coarser stream; of a class, repeated). Without any, ``cond`` is None.
     """
 
     alphabet: Shape
+    conditions: Shape = ()
 
     @abstractmethod
     def parallel(self, levels: int) -> int:
         """Codebooks whose tables one step gives, of ``levels``: all, or 1 where each depends on the one before."""
 
     @abstractmethod
-    def teacher_forced(self, codes: Int64[Tensor, "b q n"]) -> Int64[Tensor, "b n q v"]:
+    def teacher_forced(
+        self, codes: Int64[Tensor, "b q n"], cond: Int64[Tensor, "_ c m"] | None = None
+    ) -> Int64[Tensor, "b n q v"]:
         """The tables of all codes. Raises CodecError for codes outside the alphabet."""
 
     @abstractmethod
-    def start(self, lanes: int, levels: int) -> tuple[Int64[Tensor, "lanes k v"], State]:
-        """The tables of the first step, and the state that the next one needs."""
+    def start(
+        self, lanes: int, levels: int, cond: Int64[Tensor, "_ c m"] | None = None
+    ) -> tuple[Int64[Tensor, "lanes k v"], State]:
+        """The tables of the first step, and the state that the next one needs; ``cond``: of all positions."""
 
     @abstractmethod
     def step(self, state: State, symbols: Int64[Tensor, "lanes k"]) -> tuple[Int64[Tensor, "lanes k v"], State]:
@@ -55,18 +63,31 @@ class TokenPrior(Configured, nn.Module, ABC, Generic[State]):
         A batch may shrink: with fewer symbols than lanes, the first lanes go on.
         """
 
-    def check(self, codes: Int64[Tensor, "b q n"]) -> None:
-        """Raises CodecError unless the codes are of the first levels of the alphabet."""
+    def check(self, codes: Int64[Tensor, "b q n"], cond: Int64[Tensor, "_ c m"] | None) -> None:
+        """Raises CodecError unless the codes are of the first levels of the alphabet, and ``cond`` is what it needs."""
         self.check_levels(codes.shape[1])
-        limits = codes.new_tensor(self.alphabet[: codes.shape[1]]).view(1, -1, 1)
-        if not bool(((codes >= 0) & (codes < limits)).all()):
-            raise CodecError(
-                f"codes of {int(codes.min())} to {int(codes.max())}: the prior's alphabet is {self.alphabet}"
-            )
+        _check_range(codes, self.alphabet[: codes.shape[1]], "codes")
+        self.check_cond(cond)
+        if cond is not None and (len(cond), cond.shape[2]) != (len(codes), codes.shape[2]):
+            raise CodecError(f"conditions of shape {tuple(cond.shape)} for codes of shape {tuple(codes.shape)}")
 
     def check_levels(self, levels: int) -> None:
         if not 1 <= levels <= len(self.alphabet):
             raise CodecError(f"{levels} levels: this prior knows 1 to {len(self.alphabet)}")
+
+    def check_cond(self, cond: Int64[Tensor, "_ c m"] | None) -> None:
+        rows = 0 if cond is None else cond.shape[1]
+        if rows != len(self.conditions):
+            raise CodecError(f"{rows} conditions given, this prior needs {len(self.conditions)}")
+        if cond is not None:
+            _check_range(cond, self.conditions, "conditions")
+
+
+def _check_range(codes: Int64[Tensor, "b q n"], alphabet: Shape, what: str) -> None:
+    limits = codes.new_tensor(alphabet).view(1, -1, 1)
+    if not bool(((codes >= 0) & (codes < limits)).all()):
+        low, high = int(codes.min()), int(codes.max())
+        raise CodecError(f"{what} of {low} to {high}: the alphabets of the prior are {alphabet}")
 
 
 def tables_of(counts: Int64[Tensor, "*rows v"], alphabet: Sequence[int]) -> Int64[Tensor, "*rows w"]:

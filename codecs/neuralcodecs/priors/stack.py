@@ -111,7 +111,7 @@ class IntegerEmbeddings(nn.Module):
 
     def __init__(self, alphabet: Shape, dim: int) -> None:
         super().__init__()
-        sizes = torch.tensor([size + 1 for size in alphabet])
+        sizes = torch.tensor([size + 1 for size in alphabet], dtype=torch.int64)
         self.register_buffer("vectors", torch.zeros(int(sizes.sum()), dim))
         self.register_buffer("offsets", sizes.cumsum(0) - sizes, persistent=False)
 
