@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
 from neuralcodecs.bitstream.alphabets import digits_of, join, split
 from neuralcodecs.errors import CodecError
@@ -83,8 +83,25 @@ def test_conditions_are_cut_with_the_codes(kind: type[ParallelTransformer] | typ
     codes, cond = random_codes(20, 0), torch.arange(20)[None] % 4
     data = coder.encode(codes, cond)
     assert torch.equal(coder.decode(data, 3, 20, cond), codes)
-    with pytest.raises(CodecError):
-        coder.decode(data, 3, 20)
+    for wrong in (None, cond[:, :9]):
+        with pytest.raises(CodecError, match="conditions"):
+            coder.decode(data, 3, 20, wrong)
+        with pytest.raises(CodecError, match="conditions"):
+            coder.encode(codes, wrong)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("kind", [AdaptivePrior, StaticPrior, ParallelTransformer, FactorisedTransformer])
+def test_what_one_device_writes_the_other_reads(kind: type[nn.Module]) -> None:
+    prior = kind(ALPHABET)
+    prior = prior.export() if kind in (ParallelTransformer, FactorisedTransformer) else prior
+    codes, payloads = random_codes(500, 0), []
+    for device in ("cpu", "cuda"):
+        coder = LaneCoder(prior.to(device), 7)
+        payloads.append(coder.encode(codes))
+        assert torch.equal(coder.decode(payloads[0], 3, 500), codes)
+    assert payloads[0] == payloads[1]
 
 
 def test_lanes_are_long_enough() -> None:

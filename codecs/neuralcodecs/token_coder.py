@@ -83,8 +83,7 @@ class LaneCoder(TokenCoder):
         encoder = RangeEncoder()
         if positions:
             lengths = self._lengths(positions)
-            given = None if cond is None else _cut(cond, lengths)
-            ends = self._intervals(_cut(codes, lengths), given)
+            ends = self._intervals(self._cut(codes, lengths), self._given(cond, lengths))
             encoder.encode_intervals(*(self._in_order(end, lengths, levels) for end in ends))
         return encoder.finish()
 
@@ -99,12 +98,12 @@ class LaneCoder(TokenCoder):
         group = self.prior.parallel(levels)
         codes = torch.zeros(len(lengths), lengths[0], levels, dtype=torch.int64)
         symbols = torch.zeros(len(lengths), group, dtype=torch.int64)
-        tables, state = self.prior.start(len(lengths), levels, None if cond is None else _cut(cond, lengths))
+        tables, state = self.prior.start(len(lengths), levels, self._given(cond, lengths))
         for step in range(lengths[0] * levels // group):
             position, first = divmod(step * group, levels)
             lanes = sum(length > position for length in lengths)
             if step:
-                tables, state = self.prior.step(state, symbols[:lanes].to(tables.device))
+                tables, state = self.prior.step(state, symbols[:lanes].to(self.prior.device))
             rows = tables[:lanes].reshape(lanes * group, -1).cpu().numpy()
             symbols = torch.from_numpy(decoder.decode_rows(rows)).view(lanes, group)
             codes[:lanes, position, first : first + group] = symbols
@@ -115,6 +114,18 @@ class LaneCoder(TokenCoder):
         lanes = min(self.lanes or lanes_for(positions), positions)
         return [positions // lanes + (lane < positions % lanes) for lane in range(lanes)]
 
+    def _cut(self, codes: Int64[Tensor, "q n"], lengths: list[int]) -> Int64[Tensor, "lanes q longest"]:
+        """Lanes on the prior's device, the shorter ones padded with a zero."""
+        lanes = [lane.T for lane in codes.to(self.prior.device).split(lengths, 1)]
+        return torch.nn.utils.rnn.pad_sequence(lanes, batch_first=True).transpose(1, 2)
+
+    def _given(self, cond: Int64[Tensor, "c n"] | None, lengths: list[int]) -> Int64[Tensor, "lanes c longest"] | None:
+        if cond is None:
+            return None
+        if cond.shape[1] != sum(lengths):
+            raise CodecError(f"conditions of {cond.shape[1]} positions for codes of {sum(lengths)}: make them equal")
+        return self._cut(cond, lengths)
+
     def _intervals(
         self, lanes: Int64[Tensor, "b q n"], cond: Int64[Tensor, "_ c m"] | None
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -124,7 +135,7 @@ class LaneCoder(TokenCoder):
         for first in range(0, len(lanes), together):
             part = lanes[first : first + together]
             tables = self.prior.teacher_forced(part, None if cond is None else cond[first : first + together])
-            symbols = part.transpose(1, 2).unsqueeze(-1).to(tables.device)
+            symbols = part.transpose(1, 2).unsqueeze(-1)
             lower.append(tables.gather(-1, symbols).squeeze(-1).cpu().numpy())
             upper.append(tables.gather(-1, symbols + 1).squeeze(-1).cpu().numpy())
         return np.concatenate(lower), np.concatenate(upper)
@@ -141,9 +152,3 @@ class LaneCoder(TokenCoder):
 def lanes_for(positions: int) -> int:
     """As many lanes as are worth it: each at least 128 positions long, at most 128."""
     return max(1, min(MOST_LANES, positions // SHORTEST_LANE))
-
-
-def _cut(codes: Int64[Tensor, "q n"], lengths: list[int]) -> Int64[Tensor, "lanes q longest"]:
-    """Lanes, the shorter ones padded with a zero."""
-    lanes = [lane.T for lane in codes.split(lengths, 1)]
-    return torch.nn.utils.rnn.pad_sequence(lanes, batch_first=True).transpose(1, 2)

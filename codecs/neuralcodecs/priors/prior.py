@@ -63,6 +63,11 @@ class TokenPrior(Configured, nn.Module, ABC, Generic[State]):
         A batch may shrink: with fewer symbols than lanes, the first lanes go on.
         """
 
+    @property
+    def device(self) -> torch.device:
+        """Where its integers are; codes and conditions must be there too."""
+        return next(self.buffers()).device
+
     def check(self, codes: Int64[Tensor, "b q n"], cond: Int64[Tensor, "_ c m"] | None) -> None:
         """Raises CodecError unless the codes are of the first levels of the alphabet, and ``cond`` is what it needs."""
         self.check_levels(codes.shape[1])
