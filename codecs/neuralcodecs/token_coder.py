@@ -78,7 +78,7 @@ class LaneCoder(TokenCoder):
         self.prior = prior
         self.lanes = lanes
 
-    def encode(self, codes: Int64[Tensor, "q n"], cond: Int64[Tensor, "c n"] | None = None) -> bytes:
+    def encode(self, codes: Int64[Tensor, "q n"], cond: Int64[Tensor, "c m"] | None = None) -> bytes:
         levels, positions = codes.shape
         encoder = RangeEncoder()
         if positions:
@@ -88,7 +88,7 @@ class LaneCoder(TokenCoder):
         return encoder.finish()
 
     def decode(
-        self, data: bytes, levels: int, positions: int, cond: Int64[Tensor, "c n"] | None = None
+        self, data: bytes, levels: int, positions: int, cond: Int64[Tensor, "c m"] | None = None
     ) -> Int64[Tensor, "q n"]:
         decoder = RangeDecoder(data)
         if positions == 0:
@@ -119,7 +119,7 @@ class LaneCoder(TokenCoder):
         lanes = [lane.T for lane in codes.to(self.prior.device).split(lengths, 1)]
         return torch.nn.utils.rnn.pad_sequence(lanes, batch_first=True).transpose(1, 2)
 
-    def _given(self, cond: Int64[Tensor, "c n"] | None, lengths: list[int]) -> Int64[Tensor, "lanes c longest"] | None:
+    def _given(self, cond: Int64[Tensor, "c m"] | None, lengths: list[int]) -> Int64[Tensor, "lanes c longest"] | None:
         if cond is None:
             return None
         if cond.shape[1] != sum(lengths):

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from neuralcodecs.errors import CodecError
 from neuralcodecs.priors.autoregressive import FactorisedTransformer, ParallelTransformer, TokenTransformer
-from neuralcodecs.priors.integer import BLOCK, IntegerFactorised, IntegerParallel, IntegerPrior
+from neuralcodecs.priors.integer import BLOCK, IntegerPrior
+from neuralcodecs.priors.integer_autoregressive import IntegerFactorised, IntegerParallel
 
 ALPHABET = (256, 100, 256)
 DIM, HEADS, LAYERS, WINDOW = 128, 4, 3, 40
@@ -177,7 +178,7 @@ def elsewhere(prior: IntegerPrior, codes: Tensor, folder: Path, what: str, varia
         import hashlib, sys, torch
         from safetensors.torch import load_file
         from neuralcodecs.priors.arithmetic import exact
-        from neuralcodecs.priors.integer import {type(prior).__name__} as Kind
+        from neuralcodecs.priors.integer_autoregressive import {type(prior).__name__} as Kind
         torch.set_num_threads(2)
         state = load_file(sys.argv[1])
         codes = state.pop("codes")

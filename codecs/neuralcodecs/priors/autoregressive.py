@@ -23,7 +23,8 @@ from neuralcodecs.errors import CodecError
 from neuralcodecs.priors.arithmetic import check_alphabet
 from neuralcodecs.priors.blocks import Embeddings, Head, stack
 from neuralcodecs.priors.export import export_embeddings, export_head, export_stack, table_bits
-from neuralcodecs.priors.integer import IntegerFactorised, IntegerParallel, IntegerPrior
+from neuralcodecs.priors.integer import IntegerPrior
+from neuralcodecs.priors.integer_autoregressive import IntegerFactorised, IntegerParallel
 from neuralcodecs.priors.prior import before
 
 
