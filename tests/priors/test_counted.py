@@ -78,6 +78,16 @@ def test_codes_outside_the_alphabet_are_refused(prior: StaticPrior | AdaptivePri
         prior.start(1, 3)
 
 
+@pytest.mark.parametrize(
+    ("kind", "alphabet"), [(StaticPrior, (2**18 + 1,)), (AdaptivePrior, (4097,)), (StaticPrior, ())]
+)
+def test_alphabets_beyond_a_table_are_refused(
+    kind: type[StaticPrior] | type[AdaptivePrior], alphabet: tuple[int, ...]
+) -> None:
+    with pytest.raises(CodecError, match="alphabet"):
+        kind(alphabet)
+
+
 def test_increments_that_could_overflow_are_refused() -> None:
     with pytest.raises(CodecError, match="increment"):
         AdaptivePrior((5,), increment=1025)

@@ -160,7 +160,8 @@ def check_sizes(dim: int, heads: int, window: int) -> None:
         raise CodecError(f"a window of {window} positions: 1 to {LARGEST_WINDOW}")
 
 
-def check_alphabet(alphabet: Shape) -> Shape:
-    if not alphabet or not all(1 <= size <= LARGEST_ALPHABET for size in alphabet):
-        raise CodecError(f"alphabet {tuple(alphabet)}: 1 to {LARGEST_ALPHABET} symbols each; split larger into digits")
+def check_alphabet(alphabet: Shape, largest: int = LARGEST_ALPHABET) -> Shape:
+    """Raises CodecError unless there are codebooks, of 1 to ``largest`` symbols each."""
+    if not alphabet or not all(1 <= size <= largest for size in alphabet):
+        raise CodecError(f"alphabet {tuple(alphabet)}: 1 to {largest} symbols each; split larger ones into digits")
     return tuple(alphabet)

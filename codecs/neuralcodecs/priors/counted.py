@@ -9,8 +9,10 @@ from torch.nn import functional as F
 
 from neuralcodecs.codes import Shape
 from neuralcodecs.errors import CodecError
+from neuralcodecs.priors.arithmetic import check_alphabet
 from neuralcodecs.priors.prior import TokenPrior, tables_of
 
+LARGEST_TABLE = 2**18
 LARGEST_INCREMENT = 1024
 """Over 2**28 positions, more than a file may have, the sums stay below 2**38."""
 
@@ -39,8 +41,8 @@ class StaticPrior(TokenPrior[FixedState]):
 
     def __init__(self, alphabet: Shape) -> None:
         super().__init__()
-        self.alphabet = tuple(alphabet)
-        self.register_buffer("counts", torch.zeros(len(alphabet), max(alphabet), dtype=torch.int64), persistent=False)
+        self.alphabet = check_alphabet(alphabet, LARGEST_TABLE)
+        self.register_buffer("counts", torch.zeros_like(present(self.alphabet)), persistent=False)
         self.register_buffer("tables", tables_of(present(self.alphabet), self.alphabet))
 
     def count(self, codes: Int64[Tensor, "b q n"]) -> None:
@@ -95,7 +97,7 @@ class AdaptivePrior(TokenPrior[CountState]):
         super().__init__()
         if not 1 <= increment <= LARGEST_INCREMENT:
             raise CodecError(f"increment {increment} of an adaptive prior: 1 to {LARGEST_INCREMENT}")
-        self.alphabet = tuple(alphabet)
+        self.alphabet = check_alphabet(alphabet)
         self.increment = increment
         self.register_buffer("present", present(self.alphabet), persistent=False)
 
