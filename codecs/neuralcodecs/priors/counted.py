@@ -1,0 +1,129 @@
+"""Priors that count: equally likely codes, counts of a training set, counts of what was coded so far."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+from torch.nn import functional as F
+
+from neuralcodecs.codes import Shape
+from neuralcodecs.errors import CodecError
+from neuralcodecs.priors.arithmetic import check_alphabet
+from neuralcodecs.priors.prior import TokenPrior, tables_of
+
+LARGEST_TABLE = 2**18
+LARGEST_INCREMENT = 1024
+"""Over 2**28 positions, more than a file may have, the sums stay below 2**38."""
+
+
+def present(alphabet: Shape) -> Int64[Tensor, "q v"]:
+    """1 where a codebook has the symbol, 0 in the padding."""
+    return (torch.arange(max(alphabet)) < torch.tensor(alphabet).unsqueeze(-1)).long()
+
+
+@dataclass
+class FixedState:
+    """The same tables at every step."""
+
+    tables: Int64[Tensor, "q v"]
+
+
+class StaticPrior(TokenPrior[FixedState]):
+    """One table for each codebook, counted on a training set (``count``); before that all codes are equally likely.
+
+    Args:
+        alphabet: sizes of the codebooks, each 1 to 2**18.
+    """
+
+    tables: Int64[Tensor, "q v"]
+    counts: Int64[Tensor, "q v"]
+
+    def __init__(self, alphabet: Shape) -> None:
+        super().__init__()
+        self.alphabet = check_alphabet(alphabet, LARGEST_TABLE)
+        self.register_buffer("counts", torch.zeros_like(present(self.alphabet)), persistent=False)
+        self.register_buffer("tables", tables_of(present(self.alphabet), self.alphabet))
+
+    def count(self, codes: Int64[Tensor, "b q n"]) -> None:
+        """Count codes of a training set, any number of times; every symbol counts once more than it was seen."""
+        self.check(codes, None)
+        for level, row in enumerate(codes.unbind(1)):
+            self.counts[level] += torch.bincount(row.flatten(), minlength=self.counts.shape[1])
+        self.tables.copy_(tables_of(self.counts + present(self.alphabet).to(codes.device), self.alphabet))
+
+    def parallel(self, levels: int) -> int:
+        return levels
+
+    def teacher_forced(
+        self, codes: Int64[Tensor, "b q n"], cond: Int64[Tensor, "_ c m"] | None = None
+    ) -> Int64[Tensor, "b n q v"]:
+        self.check(codes, cond)
+        batch, levels, positions = codes.shape
+        return self.tables[:levels].expand(batch, positions, -1, -1)
+
+    def start(
+        self, lanes: int, levels: int, cond: Int64[Tensor, "_ c m"] | None = None
+    ) -> tuple[Int64[Tensor, "lanes k v"], FixedState]:
+        self.check_levels(levels)
+        self.check_cond(cond)
+        tables = self.tables[:levels]
+        return tables.expand(lanes, -1, -1), FixedState(tables)
+
+    def step(
+        self, state: FixedState, symbols: Int64[Tensor, "lanes k"]
+    ) -> tuple[Int64[Tensor, "lanes k v"], FixedState]:
+        return state.tables.expand(len(symbols), -1, -1), state
+
+
+@dataclass
+class CountState:
+    """What every lane has seen."""
+
+    counts: Int64[Tensor, "lanes q v"]
+
+
+class AdaptivePrior(TokenPrior[CountState]):
+    """Counts of the codes before, in each lane and codebook: needs no training and no model file.
+
+    Args:
+        alphabet: sizes of the codebooks, each 1 to 4096: every position has its own table.
+        increment: what one occurrence adds to a symbol's count, which starts at 1; 1 to 1024.
+    """
+
+    present: Int64[Tensor, "q v"]
+
+    def __init__(self, alphabet: Shape, increment: int = 32) -> None:
+        super().__init__()
+        if not 1 <= increment <= LARGEST_INCREMENT:
+            raise CodecError(f"increment {increment} of an adaptive prior: 1 to {LARGEST_INCREMENT}")
+        self.alphabet = check_alphabet(alphabet)
+        self.increment = increment
+        self.register_buffer("present", present(self.alphabet), persistent=False)
+
+    def parallel(self, levels: int) -> int:
+        return levels
+
+    def teacher_forced(
+        self, codes: Int64[Tensor, "b q n"], cond: Int64[Tensor, "_ c m"] | None = None
+    ) -> Int64[Tensor, "b n q v"]:
+        self.check(codes, cond)
+        seen = F.one_hot(codes[..., :-1].transpose(1, 2), self.present.shape[1]).cumsum(1)
+        before = F.pad(seen, (0, 0, 0, 0, 1, 0))[:, : codes.shape[2]]
+        levels = codes.shape[1]
+        return tables_of(self.present[:levels] + self.increment * before, self.alphabet[:levels])
+
+    def start(
+        self, lanes: int, levels: int, cond: Int64[Tensor, "_ c m"] | None = None
+    ) -> tuple[Int64[Tensor, "lanes k v"], CountState]:
+        self.check_levels(levels)
+        self.check_cond(cond)
+        counts = self.present[:levels].repeat(lanes, 1, 1)
+        return tables_of(counts, self.alphabet[:levels]), CountState(counts)
+
+    def step(
+        self, state: CountState, symbols: Int64[Tensor, "lanes k"]
+    ) -> tuple[Int64[Tensor, "lanes k v"], CountState]:
+        counts = state.counts[: len(symbols)]
+        counts.scatter_add_(-1, symbols.unsqueeze(-1), torch.full_like(symbols, self.increment).unsqueeze(-1))
+        return tables_of(counts, self.alphabet[: symbols.shape[1]]), CountState(counts)
