@@ -17,6 +17,7 @@ ALLOWED = {
     "encoders": PARTS | {"encoders"},
     "quantizers": PARTS | {"quantizers"},
     "decoders": PARTS | {"decoders"},
+    "priors": PARTS | {"priors"},
     "audio": PARTS | {"encoders", "quantizers", "decoders", "audio", "sources", "cache"},
     "image": PARTS | {"encoders", "quantizers", "decoders", "image", "sources", "cache"},
 }
