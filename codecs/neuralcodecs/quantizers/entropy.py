@@ -47,8 +47,8 @@ def binary_entropies(logits: Float[Tensor, "n q bits"], pool: bool = False) -> E
     mean; the paper has neither.
     """
     n, q, bits = logits.shape
-    low, high = _product_distribution(logits[..., : bits // 2]), _product_distribution(logits[..., bits // 2 :])
     with exact_products(logits.device):
+        low, high = _product_distribution(logits[..., : bits // 2]), _product_distribution(logits[..., bits // 2 :])
         mean = torch.einsum("nqh,nql->qhl", high, low).flatten(1) / n
     conditional = bit_entropy(logits).sum() / n
     if pool:
@@ -84,8 +84,12 @@ def bit_entropy(logits: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 
 
 def _product_distribution(logits: Float[Tensor, "n q bits"]) -> Float[Tensor, "n q codes"]:
-    """Probabilities of the ``2 ** bits`` codes of independent bits, the first bit being the least significant."""
-    table = logits.new_ones((*logits.shape[:-1], 1))
-    for logit in logits.unsqueeze(-1).unbind(-2):
-        table = torch.cat((table * torch.sigmoid(-logit), table * torch.sigmoid(logit)), dim=-1)
-    return table
+    """Probabilities of the ``2 ** bits`` codes of independent bits, the first bit being the least significant.
+
+    Sums of logarithms by one product each, so that no table of a prefix is kept for the backward.
+    """
+    bits = logits.shape[-1]
+    places = torch.arange(bits, device=logits.device)[:, None]
+    ones = (torch.arange(2**bits, device=logits.device) >> places & 1).to(logits.dtype)
+    # of one sign, so that nothing cancels in the likely codes
+    return (functional.logsigmoid(logits) @ ones + functional.logsigmoid(-logits) @ (1 - ones)).exp()
