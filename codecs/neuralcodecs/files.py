@@ -2,10 +2,9 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,18 +13,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neuralcodecs.atomic import atomic
-from neuralcodecs.bitstream import Chunk, Header, Original, Reader, StreamSpec, write
-from neuralcodecs.bitstream.limits import CHUNK_POSITIONS, CHUNK_SYMBOLS
+from neuralcodecs.bitstream import UNKNOWN, Header, Original, Reader, StreamSpec, write
 from neuralcodecs.bitstream.metadata import Metadata
+from neuralcodecs.chunking import chunks_of
 from neuralcodecs.codec import Codec
-from neuralcodecs.codes import Codes, Stream
+from neuralcodecs.codes import Codes, Shape, Stream
 from neuralcodecs.errors import CodecError
 from neuralcodecs.medium import SignalInfo
-from neuralcodecs.pieces import SCALE_ALPHABET, extent
+from neuralcodecs.pieces import SCALE_ALPHABET
 from neuralcodecs.pretrained import fingerprint
 
 SUFFIX = ".ncs"
-CHUNK_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -98,20 +96,32 @@ def write_codes(
     if len(codes.shapes) != 1:
         raise CodecError(f"a file holds one signal, these codes have {len(codes.shapes)}: write codes.item(i)")
     shape = codes.shapes[0]
+    streams = tuple(StreamSpec(s.name, tuple(s.alphabet), s.grids[0]) for s in codes)
+    header = header_for(codec, shape, streams, original, identity or fingerprint(codec), metadata)
+    with atomic(target) as temporary, temporary.open("wb") as file:
+        write(file, header, chunks_of(codec, [codes]))
+    return target.stat().st_size
+
+
+def header_for(
+    codec: Codec,
+    shape: Shape,
+    streams: tuple[StreamSpec, ...],
+    original: SignalInfo,
+    identity: bytes,
+    metadata: Metadata | None,
+) -> Header:
+    """The header of a signal of ``shape``, which the codec's medium made of the ``original``."""
     info = SignalInfo(codec.medium.rate, codec.medium.channels, shape)
-    header = Header(
-        fingerprint=identity or fingerprint(codec),
+    return Header(
+        fingerprint=identity,
         rate=info.rate,
         channels=info.channels,
         shape=shape,
-        streams=tuple(StreamSpec(s.name, tuple(s.alphabet), s.grids[0]) for s in codes),
+        streams=streams,
         original=None if original == info else Original(original.rate, original.channels, original.shape),
         metadata=metadata or None,
     )
-    values = [stream.values[0].cpu().numpy() for stream in codes]
-    with atomic(target) as temporary, temporary.open("wb") as file:
-        write(file, header, _chunks(codec, shape, values))
-    return target.stat().st_size
 
 
 def read_codes(source: Path, codec: Codec, identity: bytes | None = None) -> tuple[Codes, SignalInfo]:
@@ -120,8 +130,17 @@ def read_codes(source: Path, codec: Codec, identity: bytes | None = None) -> tup
     Raises CodecError when the file is damaged or was made by another model.
     """
     with open_codes(source) as reader:
-        header = checked_header(codec, reader, source, identity or fingerprint(codec))
-        values = reader.read_all()
+        checked_header(codec, reader, source, identity or fingerprint(codec))
+        return read_whole(codec, reader, source, identity or fingerprint(codec))
+
+
+def read_whole(codec: Codec, reader: Reader, source: Path, identity: bytes) -> tuple[Codes, SignalInfo]:
+    """``read_codes`` from a reader, also of a pipe, that stands at its beginning."""
+    check_fingerprint(reader.header, source, identity)
+    check_header(codec, reader.header, source)  # what is known of it, before a payload is read
+    values = reader.read_all()
+    header = reader.header  # an open file has told its lengths by now
+    check_header(codec, header, source)
     streams = tuple(
         Stream(spec.name, torch.from_numpy(array)[None].to(codec.device), spec.alphabet, (spec.grid,))
         for spec, array in zip(header.streams, values, strict=True)
@@ -179,7 +198,10 @@ def checked_header(codec: Codec, reader: Reader, source: Path, own: bytes) -> He
 
 
 def check_header(codec: Codec, header: Header, source: Path) -> None:
-    """CodecError unless ``codec`` writes this header for a signal of its shape that was made of its original."""
+    """CodecError unless ``codec`` writes this header for a signal of its shape that was made of its original.
+
+    Of a header whose lengths are unknown, all but these.
+    """
     signal = (header.rate, header.channels, len(header.shape))
     own = (codec.medium.rate, codec.medium.channels, len(codec.encoder.strides))
     if signal != own or 0 in header.shape:
@@ -187,52 +209,15 @@ def check_header(codec: Codec, header: Header, source: Path) -> None:
             f"{source}: a signal of {header.channels} x {header.shape} at rate {header.rate} is none of this model's: "
             "the file is forged"
         )
-    codec.medium.check_original(str(source), header.shape, original_of(header))
-    main = header.streams[0]
+    if not header.is_open:
+        codec.medium.check_original(str(source), header.shape, original_of(header))
+    main, *others = header.streams
     sizes = codec.quantizer.codebook_sizes[: len(main.alphabet)]
-    if (main.name, main.alphabet) != ("codes", sizes) or main.grid != codec.grid(header.shape):
+    grid = main.grid if header.is_open else codec.grid(header.shape)
+    if (main.name, main.alphabet, main.grid) != ("codes", sizes, grid):
         raise CodecError(f"{source}: grid {main.grid} or alphabet is not what this model writes for {header.shape}")
-    side = [(stream.name, stream.alphabet, stream.grid) for stream in header.streams[1:]]
-    scale = ("scale", (SCALE_ALPHABET,), (len(codec.pieces(header.shape)),))
+    side = [(stream.name, stream.alphabet, stream.grid) for stream in others]
+    pieces = UNKNOWN if header.is_open else len(codec.pieces(header.shape))
+    scale = ("scale", (SCALE_ALPHABET,), (pieces,))
     if side != ([] if codec.scaler is None else [scale]):
         raise CodecError(f"{source}: its side streams are not what this model writes for {header.shape}: it is forged")
-
-
-def _chunks(codec: Codec, shape: tuple[int, ...], values: list[np.ndarray]) -> Iterable[Chunk]:
-    """Chunks of at most CHUNK_SECONDS along the main stream's first axis, cut between pieces where the codec has some.
-
-    Side streams have one position per piece: each chunk carries those of the pieces that begin in it.
-    """
-    totals = [array.shape[1] for array in values]
-    rows = max(1, math.prod(values[0].shape[2:]))
-    most = min(CHUNK_POSITIONS // rows, CHUNK_SYMBOLS // (rows * len(values[0])))
-    if most < 1:
-        raise CodecError(
-            f"a row of {rows} positions x {len(values[0])} codebooks does not fit into a chunk: cut the signal"
-        )
-    if codec.medium.rate:
-        strides = codec.encoder.strides
-        positions = codec.encoder.frames(strides)[0]
-        most = min(most, max(1, CHUNK_SECONDS * codec.medium.rate * positions // strides[0]))
-    ends = _piece_ends(codec, shape)
-    cuts = [0]
-    while cuts[-1] < totals[0]:
-        reachable = [end for end in ends if cuts[-1] < end <= cuts[-1] + most]
-        cuts.append(reachable[-1] if reachable else min(cuts[-1] + most, totals[0]))
-    starts_of_pieces = [0, *ends[:-1]]
-    for start, stop in pairwise(cuts):
-        before, inside = (sum(begin < limit for begin in starts_of_pieces) for limit in (start, stop))
-        side = [(min(before, n), min(inside, n) if stop < totals[0] else n) for n in totals[1:]]
-        ranges = [(start, stop), *side]
-        yield Chunk(tuple(a for a, _ in ranges), tuple(v[:, a:b] for v, (a, b) in zip(values, ranges, strict=True)))
-
-
-def _piece_ends(codec: Codec, shape: tuple[int, ...]) -> list[int]:
-    """Where each piece ends on the main stream's first axis; others may be cut anywhere.
-
-    Others: the grids of codecs without pieces, and those of several axes, whose pieces are joined along the last one.
-    """
-    if codec.segmenter is None or len(codec.encoder.frames(codec.encoder.strides)) > 1:
-        return []
-    frames = [codec.encoder.frames(extent(box))[0] for box in codec.pieces(shape)]
-    return [int(end) for end in np.cumsum(frames)]

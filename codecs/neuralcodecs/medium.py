@@ -1,14 +1,19 @@
 """What the signals of a codec are: how files become signals and back, and in which unit their rate is told."""
 
+import shutil
+import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from neuralcodecs.atomic import Incoming, Outgoing, spooled
 from neuralcodecs.configured import Configured
 from neuralcodecs.criteria import Metric
 from neuralcodecs.errors import CodecError
@@ -21,6 +26,36 @@ class SignalInfo:
     rate: int
     channels: int
     shape: tuple[int, ...]
+
+
+@runtime_checkable
+class Blocks(Protocol):
+    """A signal that comes in blocks ``(c, t)`` of any size, each in memory for a while only; iterated over once.
+
+    ``shape`` of the codec's signal and ``original``: what the file is or was. A length that only the end tells is
+    UNKNOWN (-1) in both until the last block has come.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def original(self) -> SignalInfo: ...
+    def __iter__(self) -> Iterator[Float[Tensor, "c t"]]: ...
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A signal in one block."""
+
+    signal: Float[Tensor, "c t"]
+    original: SignalInfo
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.signal.shape[1:])
+
+    def __iter__(self) -> Iterator[Float[Tensor, "c t"]]:
+        yield self.signal
 
 
 class Span(NamedTuple):
@@ -72,6 +107,30 @@ class Medium(Configured, ABC):
 
         Called before decoding: a forged original could make ``write`` take memory that the signal does not account for.
         """
+
+    def read_blocks(self, path: Path) -> Blocks:
+        """The signal that ``read`` gives, in constant memory where the medium overrides this; only for one axis."""
+        return Whole(*self.read(path))
+
+    @contextmanager
+    def receive(self, file: Incoming) -> Iterator[Blocks]:
+        """The signal of a file that arrives on a pipe; media that cannot read it as it comes wait for its end."""
+        with spooled(file) as path:
+            yield self.read_blocks(path)
+
+    def write_blocks(self, path: Path, signal: Blocks) -> None:
+        """``write`` what comes; in constant memory where the medium overrides this."""
+        whole = torch.cat(list(signal), dim=-1)
+        self.write(path, whole, signal.original)
+
+    def send(self, file: Outgoing, signal: Blocks, suffix: str) -> None:
+        """Write a file of that suffix to a pipe; media that cannot write it as it comes do so at its end."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"signal{suffix}"
+            self.write_blocks(path, signal)
+            with path.open("rb") as whole:
+                shutil.copyfileobj(whole, file)
+        file.flush()
 
     def facts(self, path: Path) -> dict[str, object]:
         """What metadata may say of the file's format, beyond ``SignalInfo``."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int16
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -31,13 +31,13 @@ BLOCK = 2**22
 
 def info(path: Path) -> SignalInfo:
     """What the header says; raises CodecError as every reader here does."""
-    with _open(path) as file:
+    with opened(path) as file:
         return _info(file)
 
 
 def facts(path: Path) -> dict[str, object]:
     """Container and sample format by soundfile's names."""
-    with _open(path) as file:
+    with opened(path) as file:
         return {"format": file.format, "samples": file.subtype}
 
 
@@ -49,7 +49,7 @@ def read(path: Path, rate: int, channels: int) -> tuple[Float[Tensor, "c t"], Si
     Raises:
         CodecError: no file, no readable or no allowed format, too large, empty, truncated, or not finite.
     """
-    with _open(path) as file:
+    with opened(path) as file:
         original = _info(file)
         check_size(str(path), resampled_length(original.shape[0], original.rate, rate), channels)
         signal = _frames(file, 0, original.shape[0], channels)
@@ -63,7 +63,7 @@ def read_span(path: Path, start: int, frames: int, rate: int, channels: int) -> 
     float rounding.
     """
     check_size(str(path), frames, channels)
-    with _open(path) as file:
+    with opened(path) as file:
         first, last = support(start, frames, file.samplerate, rate)
         held = (max(first, 0), min(last, file.frames))
         signal = _frames(file, held[0], held[1] - held[0], channels) if held[0] < held[1] else torch.zeros(channels, 0)
@@ -78,15 +78,27 @@ def write(path: Path, signal: Float[Tensor, "c t"], rate: int) -> None:
     Raises:
         CodecError: unknown suffix, more channels than the format has (FLAC: 8), a rate out of range, a full disk.
     """
-    if path.suffix.lower() not in WRITABLE:
-        raise CodecError(f"{path}: cannot write audio as {path.suffix or 'a file without suffix'}: use .wav or .flac")
+    container = container_of(path)
     check(str(path), SignalInfo(rate, len(signal), tuple(signal.shape[1:])))
-    samples = (signal.detach().cpu().float() * 32768).round().clamp(-32768, 32767).to(torch.int16)
+    samples = sixteen_bits(signal)
     with atomic(path) as temporary:
         try:
-            soundfile.write(temporary, samples.T.numpy(), rate, "PCM_16", format=WRITABLE[path.suffix.lower()])
+            soundfile.write(temporary, samples, rate, "PCM_16", format=container)
         except (soundfile.SoundFileError, ValueError) as error:
-            raise CodecError(f"{path}: {len(samples)} channels at {rate} Hz cannot be written ({error})") from error
+            raise CodecError(f"{path}: {len(signal)} channels at {rate} Hz cannot be written ({error})") from error
+
+
+def container_of(path: Path) -> str:
+    """soundfile's name of the format that the suffix stands for; CodecError where audio is not written as such."""
+    if path.suffix.lower() not in WRITABLE:
+        raise CodecError(f"{path}: cannot write audio as {path.suffix or 'a file without suffix'}: use .wav or .flac")
+    return WRITABLE[path.suffix.lower()]
+
+
+def sixteen_bits(signal: Float[Tensor, "c t"]) -> Int16[np.ndarray, "t c"]:
+    """What is written: rounded, and clipped to [-1, 1]."""
+    samples = (signal.detach().cpu().float() * 32768).round().clamp(-32768, 32767)
+    return np.ascontiguousarray(samples.to(torch.int16).T.numpy())
 
 
 def mix(signal: Float[Tensor, "c t"], channels: int) -> Float[Tensor, "d t"]:
@@ -117,7 +129,7 @@ def check_size(name: str, frames: int, channels: int) -> None:
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[soundfile.SoundFile]:
+def opened(path: Path) -> Iterator[soundfile.SoundFile]:
     if not path.is_file():
         raise CodecError(f"{path}: no such file")
     try:
@@ -141,24 +153,34 @@ def _info(file: soundfile.SoundFile) -> SignalInfo:
 
 
 def _frames(file: soundfile.SoundFile, start: int, frames: int, channels: int) -> Float[Tensor, "c t"]:
-    """Mixed block by block, so that only the codec's channels are held."""
-    blocks, held = [], 0
     try:
         if start:
             file.seek(start)
-        while held < frames:
-            block = file.read(min(frames - held, max(BLOCK // file.channels, 1)), dtype="float32", always_2d=True)
-            if not len(block):
-                break
-            held += len(block)
-            blocks.append(mix(torch.from_numpy(np.ascontiguousarray(block.T)), channels))
     except soundfile.LibsndfileError:
-        held = 0
-    if held < frames:  # one message for all places and reasons, so that a file is counted once
-        raise CodecError(
-            f"{file.name}: damaged, or shorter than the {file.frames} samples of its header: replace it"
-        ) from None
-    signal = torch.cat(blocks, dim=-1)
+        raise _damaged(file) from None
+    return torch.cat(list(mixed(file, frames, channels, BLOCK)), dim=-1)
+
+
+def mixed(file: soundfile.SoundFile, frames: int, channels: int, block: int) -> Iterator[Float[Tensor, "d t"]]:
+    """The next ``frames`` of a file, of which ``block`` samples (channels x frames) at a time are read and mixed."""
+    left = frames
+    while left:
+        try:
+            samples = file.read(min(left, max(block // file.channels, 1)), dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError:
+            samples = np.zeros((0, file.channels), np.float32)
+        if not len(samples):
+            raise _damaged(file)
+        left -= len(samples)
+        yield finite(str(file.name), mix(torch.from_numpy(np.ascontiguousarray(samples.T)), channels))
+
+
+def _damaged(file: soundfile.SoundFile) -> CodecError:
+    """One message for all places and reasons, so that a file is counted once."""
+    return CodecError(f"{file.name}: damaged, or shorter than the {file.frames} samples of its header: replace it")
+
+
+def finite(name: str, signal: Float[Tensor, "c t"]) -> Float[Tensor, "c t"]:
     if not torch.isfinite(signal).all():
-        raise CodecError(f"{file.name}: holds samples that are infinite or not a number: replace it")
+        raise CodecError(f"{name}: holds samples that are infinite or not a number: replace it")
     return signal

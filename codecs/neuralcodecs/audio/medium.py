@@ -1,7 +1,8 @@
 """Audio as the medium of a codec: files, seconds, kbit/s, and what TensorBoard shows."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -9,11 +10,12 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from neuralcodecs.audio import files
+from neuralcodecs.atomic import Incoming, Outgoing, spooled
+from neuralcodecs.audio import blocks, files
 from neuralcodecs.audio.resample import resample, resample_range, resampled_length, support
 from neuralcodecs.criteria import Metric
 from neuralcodecs.errors import CodecError
-from neuralcodecs.medium import Medium, SignalInfo, Span, Writer, check_weights
+from neuralcodecs.medium import Blocks, Medium, SignalInfo, Span, Writer, check_weights
 
 FLOOR_DB = -100.0
 """Darkest level of a spectrogram, relative to a sine at full scale."""
@@ -69,6 +71,30 @@ class Audio(Medium):
             raise CodecError(
                 f"{name}: an original of {frames} samples at {original.rate} Hz, its signal has {most}: it is forged"
             )
+
+    def read_blocks(self, path: Path) -> Blocks:
+        return blocks.FileBlocks(path, self.rate, self.channels)
+
+    @contextmanager
+    def receive(self, file: Incoming) -> Iterator[Blocks]:
+        """PCM and float WAV as it comes, also of unknown length; other formats when they are whole."""
+        header, head = blocks.read_wav_header(file)
+        if header is not None:
+            files.check("standard input", SignalInfo(header.rate, header.channels, (max(0, header.frames),)))
+            yield blocks.PipedWav(file, header, self.rate, self.channels)
+            return
+        with spooled(file, head) as path:
+            yield self.read_blocks(path)
+
+    def write_blocks(self, path: Path, signal: Blocks) -> None:
+        blocks.write_file(path, signal, self.channels, self.rate)
+
+    def send(self, file: Outgoing, signal: Blocks, suffix: str) -> None:
+        """WAV as it comes; other formats at their end."""
+        if suffix.lower() == ".wav":
+            blocks.write_wav(file, signal, self.channels, self.rate)
+        else:
+            super().send(file, signal, suffix)
 
     def facts(self, path: Path) -> dict[str, object]:
         return files.facts(path)

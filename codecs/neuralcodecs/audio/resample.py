@@ -18,8 +18,10 @@ ZERO_CROSSINGS = 32
 ROLLOFF = 0.96
 MAX_TABLE = 2**22
 """Largest filter table, in entries. 44101 to 24000 Hz would need 1e9: such ratios are computed sample by sample."""
-PIECE = 2**20
-"""Samples made at once. torchaudio also counts its outputs in float32, which is inexact above 2^24."""
+PIECE = 2**16
+"""Samples made at once, always from a multiple of it on: float rounding depends on where a signal is cut, so a signal
+that comes in blocks is cut where the whole one is. torchaudio also counts its outputs in float32, which is inexact
+above 2^24."""
 
 
 def resampled_length(frames: int, source: int, target: int) -> int:
@@ -47,6 +49,39 @@ def resample(signal: Float[Tensor, "c t"], source: int, target: int) -> Float[Te
     if source == target:
         return signal
     return resample_range(signal, 0, 0, resampled_length(signal.shape[-1], source, target), source, target)
+
+
+class Resampler:
+    """``resample`` of a signal that comes in blocks, ``(channels, t)`` each: the same samples, bit for bit."""
+
+    def __init__(self, channels: int, source: int, target: int) -> None:
+        self._rates = (source, target)
+        self._held = torch.zeros(channels, 0)
+        self._offset = 0
+        self._made = 0
+
+    def push(self, block: Float[Tensor, "c t"]) -> Float[Tensor, "c u"]:
+        """The outputs that are certain now, ``(c, 0)`` if none."""
+        source, target = self._rates
+        if source == target:
+            return block
+        held = torch.cat([self._held, block], dim=-1)
+        pieces = [block[:, :0]]
+        while support(self._made, PIECE, source, target)[1] <= self._offset + held.shape[-1]:
+            pieces.append(resample_range(held, self._offset, self._made, self._made + PIECE, source, target))
+            self._made += PIECE
+            first = max(self._offset, support(self._made, PIECE, source, target)[0])
+            held, self._offset = held[:, first - self._offset :], first
+        self._held = held
+        return torch.cat(pieces, dim=-1)
+
+    def flush(self) -> Float[Tensor, "c u"]:
+        """The rest; silence is assumed after the last block."""
+        source, target = self._rates
+        length = resampled_length(self._offset + self._held.shape[-1], source, target)
+        if self._made >= length:
+            return self._held[:, :0]
+        return resample_range(self._held, self._offset, self._made, length, source, target)
 
 
 def resample_range(

@@ -1,14 +1,16 @@
-"""``neuralcodecs decode``: whole files in batches; a span or what is left of a damaged file, one by one."""
+"""``neuralcodecs decode``: short files in batches, long ones and pipes as they come, parts one by one."""
 
 import argparse
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from torch import Tensor
 
+from neuralcodecs.bitstream import Reader
 from neuralcodecs.cli.jobs import Job, incoming, outgoing, plan
 from neuralcodecs.cli.load import Finder, Loaded
 from neuralcodecs.cli.status import DAMAGED
@@ -22,26 +24,31 @@ from neuralcodecs.files import (
     decode_codes,
     open_codes,
     original_of,
-    read_codes,
+    read_whole,
 )
 from neuralcodecs.medium import SignalInfo, Span
 from neuralcodecs.spans import decode_span, salvage
+from neuralcodecs.stream_files import Decoding, can_stream, is_long
 
 
 class _Input(NamedTuple):
-    """``codes`` of a whole file, or the ``signal`` of part of one."""
+    """``codes`` of a whole file, or the ``signal`` of part of one; neither for one that is to be streamed.
+
+    ``reader``: of standard input, when that is.
+    """
 
     model: Loaded
     target: Path | None
     original: SignalInfo
     codes: Codes | None = None
     signal: Tensor | None = None
+    reader: Reader | None = None
     span: Span | None = None
     status: int = 0
 
 
 class _Decoded(NamedTuple):
-    signal: Tensor
+    signal: Tensor | None
     input: _Input
 
 
@@ -56,21 +63,21 @@ class _Decoding:
         self.options = options
         self.finder = Finder(options)
         self.partly = options.start is not None or options.stop is not None
+        self.all = not self.partly and not options.salvage
+        self._streams: dict[bytes, bool] = {}
         if self.partly and options.salvage:
             raise CodecError("--salvage decodes the whole file: leave out --from and --to")
 
     def read(self, job: Job) -> _Input:
-        with incoming(job) as path:
-            with open_codes(path) as reader:
-                wanted = reader.header.fingerprint
-            model = self.finder.model(wanted, job.name)
-            target = job.output(self._suffix(model), self.options.overwrite)
+        if job.source is None and self.all:
+            return self._whole(job, Reader(sys.stdin.buffer), Path(job.name))
+        with incoming(job) as path, open_codes(path) as reader:
+            if self.all:
+                return self._whole(job, reader, path)
+            model, target = self._model(job, reader)
             if self.options.salvage:
-                return self._salvage(path, job.name, model, target)
-            if self.partly:
-                return self._span(path, model, target)
-            codes, original = read_codes(path, *model)
-        return _Input(model, target, self._kept(original, model, codes.shapes[0]), codes)
+                return self._salvage(reader, path, job.name, model, target)
+            return self._span(reader, path, model, target)
 
     def make(self, inputs: Sequence[_Input]) -> list[_Decoded]:
         signals: dict[int, Tensor] = {i: item.signal for i, item in enumerate(inputs) if item.signal is not None}
@@ -81,10 +88,12 @@ class _Decoding:
         for members in groups.values():
             codes = [item.codes for item in (inputs[i] for i in members) if item.codes is not None]
             signals |= zip(members, decode_codes(inputs[members[0]].model.codec, codes), strict=True)
-        return [_Decoded(signals[index], item) for index, item in enumerate(inputs)]
+        return [_Decoded(signals.get(index), item) for index, item in enumerate(inputs)]
 
     def write(self, job: Job, decoded: _Decoded) -> Done:
         signal, item = decoded
+        if signal is None:
+            return self._stream(job, item)
         medium = item.model.codec.medium
         suffix = self._suffix(item.model)
         with outgoing(item.target, suffix) as path:
@@ -95,19 +104,60 @@ class _Decoding:
         line = "" if item.target is None else str(item.target)
         return Done(line, medium.extent(tuple(signal.shape[1:])), item.status)
 
-    def _span(self, path: Path, model: Loaded, target: Path | None) -> _Input:
-        with open_codes(path) as reader:
-            header = checked_header(model.codec, reader, path, model.identity)
-            original = self._kept(original_of(header), model, header.shape)
-            start = self.options.start or 0.0
-            span = model.codec.medium.span(start, self.options.stop, header.shape[0], original)
-            signal = decode_span(model.codec, reader, span.first, span.last).cpu()
+    def _stream(self, job: Job, item: _Input) -> Done:
+        codec, identity = item.model
+        medium, suffix = codec.medium, self._suffix(item.model)
+        with self._reader(job, item) as reader:
+            blocks = Decoding(codec, reader, Path(job.name), self.options.keep_codec_rate, identity)
+            if item.target is None:
+                medium.send(sys.stdout.buffer, blocks, suffix)
+            else:
+                item.target.parent.mkdir(parents=True, exist_ok=True)
+                medium.write_blocks(item.target, blocks)
+        return Done("" if item.target is None else str(item.target), medium.extent(blocks.shape))
+
+    @contextmanager
+    def _reader(self, job: Job, item: _Input) -> Iterator[Reader]:
+        if job.source is None and item.reader is not None:
+            yield item.reader
+        else:
+            with open_codes(Path(job.name)) as reader:
+                yield reader
+
+    def _model(self, job: Job, reader: Reader) -> tuple[Loaded, Path | None]:
+        model = self.finder.model(reader.header.fingerprint, job.name)
+        return model, job.output(self._suffix(model), self.options.overwrite)
+
+    def _whole(self, job: Job, reader: Reader, path: Path) -> _Input:
+        model, target = self._model(job, reader)
+        if job.source is None:
+            check_fingerprint(reader.header, path, model.identity)
+        else:  # with the lengths that only its end tells
+            checked_header(model.codec, reader, path, model.identity)
+        if self._can_stream(model):
+            if job.source is None:
+                return _Input(model, target, original_of(reader.header), reader=reader)
+            if is_long(model.codec, reader.header.shape[0]):
+                return _Input(model, target, original_of(reader.header))
+        codes, original = read_whole(model.codec, reader, path, model.identity)
+        return _Input(model, target, self._kept(original, model, codes.shapes[0]), codes)
+
+    def _can_stream(self, model: Loaded) -> bool:
+        if model.identity not in self._streams:
+            self._streams[model.identity] = can_stream(model.codec)
+        return self._streams[model.identity]
+
+    def _span(self, reader: Reader, path: Path, model: Loaded, target: Path | None) -> _Input:
+        header = checked_header(model.codec, reader, path, model.identity)
+        original = self._kept(original_of(header), model, header.shape)
+        start = self.options.start or 0.0
+        span = model.codec.medium.span(start, self.options.stop, header.shape[0], original)
+        signal = decode_span(model.codec, reader, span.first, span.last).cpu()
         return _Input(model, target, original, signal=signal, span=span)
 
-    def _salvage(self, path: Path, name: str, model: Loaded, target: Path | None) -> _Input:
-        with open_codes(path) as reader:
-            check_fingerprint(reader.header, path, model.identity)
-            rest = salvage(model.codec, reader, path)
+    def _salvage(self, reader: Reader, path: Path, name: str, model: Loaded, target: Path | None) -> _Input:
+        check_fingerprint(reader.header, path, model.identity)
+        rest = salvage(model.codec, reader, path)
         rate = rest.header.rate
         for start, stop in rest.lost:
             place = f"{start / rate:.3f} to {stop / rate:.3f} s" if rate else f"rows {start} to {stop}"

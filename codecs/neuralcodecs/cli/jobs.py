@@ -6,9 +6,9 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
-from neuralcodecs.atomic import MARK
+from neuralcodecs.atomic import MARK, atomic, spooled
 from neuralcodecs.errors import CodecError
 
 PIPE = "-"
@@ -115,10 +115,7 @@ def incoming(job: Job) -> Iterator[Path]:
     if job.source is not None:
         yield job.source
         return
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "standard-input"
-        with path.open("wb") as file:
-            shutil.copyfileobj(sys.stdin.buffer, file)
+    with spooled(sys.stdin.buffer) as path:
         yield path
 
 
@@ -135,3 +132,14 @@ def outgoing(target: Path | None, suffix: str) -> Iterator[Path]:
         with path.open("rb") as file:
             shutil.copyfileobj(file, sys.stdout.buffer)
         sys.stdout.buffer.flush()
+
+
+@contextmanager
+def sink(target: Path | None) -> Iterator[BinaryIO]:
+    """A file to write to that is there when it is whole, or standard output, which gets what is written at once."""
+    if target is None:
+        yield sys.stdout.buffer
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(target) as temporary, temporary.open("wb") as file:
+        yield file
