@@ -1,6 +1,7 @@
 """Patterns: every code once, exact inverses, the step counts of the papers, and no leak through a real transformer."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -113,14 +114,16 @@ def test_stack_keeps_one_entry_a_frame_and_permuted_frames_are_apart() -> None:
     assert plan.cache == 20
     for step in plan.steps:
         frames = sorted(c.position for c in step)
-        assert all(b - a > 1 for a, b in zip(frames, frames[1:], strict=False))
+        assert all(b - a > 1 for a, b in pairwise(frames))
 
 
 def test_stack_sees_what_flat_sees_and_delay_sees_less() -> None:
     stack, flat, delay = (TIMED[n].plan(AUDIO) for n in ("stack", "flat", "delay"))
     for coordinate in flat.coordinates:
         assert stack.visible(coordinate) == flat.visible(coordinate)
-        assert delay.visible(coordinate) == {c for step in delay.steps[: coordinate.position + coordinate.level] for c in step}
+        assert delay.visible(coordinate) == {
+            c for step in delay.steps[: coordinate.position + coordinate.level] for c in step
+        }
     assert len(flat.visible(flat.steps[-1][0])) == K * T - 1
 
 

@@ -33,7 +33,9 @@ class LegalTokens(LogitsProcessor):
 
     def __call__(self, input_ids: Int64[Tensor, "b n"], scores: Float[Tensor, "b v"]) -> Float[Tensor, "b v"]:
         if scores.shape[1] < self.vocabulary.stop:
-            raise CodecError(f"the model has {scores.shape[1]} ids, codes go to {self.vocabulary.stop}: call add_to first")
+            raise CodecError(
+                f"the model has {scores.shape[1]} ids, codes go to {self.vocabulary.stop}: call add_to first"
+            )
         banned = torch.stack([self._banned(ids, scores.shape[1]) for ids in input_ids.cpu()])
         return scores.masked_fill(banned.to(scores.device), -torch.inf)
 
@@ -57,7 +59,9 @@ class LegalTokens(LogitsProcessor):
         sizes = tuple((inside[:axes] - v.offset + 1).tolist()) if self.grammar.sized else ()
         if self.grammar.sized and len(sizes) < axes:
             going = [u[len(sizes)] for u in self.units or () if u[: len(sizes)] == sizes]
-            return [(v.offset + n - 1, v.offset + n) for n in going] if self.units else [(v.offset, v.offset + v.largest)]
+            return (
+                [(v.offset + n - 1, v.offset + n) for n in going] if self.units else [(v.offset, v.offset + v.largest)]
+            )
         if sizes not in self._roots:
             self._roots[sizes] = self.grammar.root([sizes] if self.grammar.sized else self.units or ())
         node = self._roots[sizes]

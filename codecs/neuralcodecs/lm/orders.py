@@ -104,9 +104,7 @@ class Arrangement(Configured, ABC):
     whole_frames: bool = False
 
     @abstractmethod
-    def steps(
-        self, time: Int64[Tensor, " n"], row: Int64[Tensor, " n"], rows: int, times: int
-    ) -> Int64[Tensor, " n"]:
+    def steps(self, time: Int64[Tensor, " n"], row: Int64[Tensor, " n"], rows: int, times: int) -> Int64[Tensor, " n"]:
         """The step of codes at ``time`` (below ``times``) in ``row`` (below ``rows``): any integers, only their order
         counts. Raises CodecError for a number of rows that it cannot arrange."""
 
@@ -114,18 +112,14 @@ class Arrangement(Configured, ABC):
 class Parallel(Arrangement):
     """All rows of a time at once."""
 
-    def steps(
-        self, time: Int64[Tensor, " n"], row: Int64[Tensor, " n"], rows: int, times: int
-    ) -> Int64[Tensor, " n"]:
+    def steps(self, time: Int64[Tensor, " n"], row: Int64[Tensor, " n"], rows: int, times: int) -> Int64[Tensor, " n"]:
         return time
 
 
 class Flat(Arrangement):
     """Row after row, then the next time."""
 
-    def steps(
-        self, time: Int64[Tensor, " n"], row: Int64[Tensor, " n"], rows: int, times: int
-    ) -> Int64[Tensor, " n"]:
+    def steps(self, time: Int64[Tensor, " n"], row: Int64[Tensor, " n"], rows: int, times: int) -> Int64[Tensor, " n"]:
         return time * rows + row
 
 
@@ -143,9 +137,7 @@ class Delayed(Arrangement):
             raise CodecError(f"delays {delays}: give one for each row, none below 0")
         self.delays = delays
 
-    def steps(
-        self, time: Int64[Tensor, " n"], row: Int64[Tensor, " n"], rows: int, times: int
-    ) -> Int64[Tensor, " n"]:
+    def steps(self, time: Int64[Tensor, " n"], row: Int64[Tensor, " n"], rows: int, times: int) -> Int64[Tensor, " n"]:
         return time + _of_rows(self.delays, rows, "delays")[row]
 
 
@@ -167,9 +159,7 @@ class Grouped(Arrangement):
     def __init__(self, groups: list[int]) -> None:
         self.groups = groups
 
-    def steps(
-        self, time: Int64[Tensor, " n"], row: Int64[Tensor, " n"], rows: int, times: int
-    ) -> Int64[Tensor, " n"]:
+    def steps(self, time: Int64[Tensor, " n"], row: Int64[Tensor, " n"], rows: int, times: int) -> Int64[Tensor, " n"]:
         groups = _of_rows(self.groups, rows, "groups")
         return time * (int(groups.max()) + 1) + groups[row]
 
@@ -185,9 +175,7 @@ class Passes(Arrangement):
         self.passes = passes
         self.flat = flat
 
-    def steps(
-        self, time: Int64[Tensor, " n"], row: Int64[Tensor, " n"], rows: int, times: int
-    ) -> Int64[Tensor, " n"]:
+    def steps(self, time: Int64[Tensor, " n"], row: Int64[Tensor, " n"], rows: int, times: int) -> Int64[Tensor, " n"]:
         start = _of_rows(self.passes, rows, "passes")[row] * times
         return (start + time) * rows + row if self.flat else start + time
 

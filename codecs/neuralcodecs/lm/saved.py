@@ -57,7 +57,9 @@ def pattern(described: dict[str, Any]) -> Pattern:
         arguments = described["init_args"]
         return Pattern(_part(arguments["arrangement"]), _part(arguments["order"]))
     except (KeyError, TypeError, AttributeError) as error:
-        raise CodecError(f"a saved pattern cannot be made ({error!r:.200}): give from_pretrained the pattern") from error
+        raise CodecError(
+            f"a saved pattern cannot be made ({error!r:.200}): give from_pretrained the pattern"
+        ) from error
 
 
 def _part(described: dict[str, Any]) -> Any:

@@ -78,7 +78,9 @@ class CodecTokenizer:
     def vocabulary(self) -> Vocabulary:
         """Its ids; CodecError before ``add_to``."""
         if self._vocabulary is None:
-            raise CodecError(f"tokenizer {self.name!r} has no ids yet: call add_to with the text tokenizer and the model")
+            raise CodecError(
+                f"tokenizer {self.name!r} has no ids yet: call add_to with the text tokenizer and the model"
+            )
         return self._vocabulary
 
     @property
@@ -171,7 +173,7 @@ class CodecTokenizer:
         """The signal of the first span in ``ids``, whole frames long; ``strict`` and errors: as ``to_grid``."""
         return self.decode_codes(self.to_grid(ids, strict))
 
-    def batch_decode(self, ids: Sequence[Sequence[int]], strict: bool = False) -> list[Float[Tensor, "c *space"]]:
+    def batch_decode(self, ids: Sequence[Sequence[int]], strict: bool = False) -> list[Float[Tensor, "_ ..."]]:
         """``decode`` of each row."""
         return [self.decode(row, strict) for row in ids]
 
@@ -183,7 +185,7 @@ class CodecTokenizer:
 
     def __call__(
         self,
-        signals: Sequence[Float[Tensor, "c *space"]],
+        signals: Sequence[Float[Tensor, "_ ..."]],
         sampling_rate: int | None = None,
         return_tensors: str | None = "pt",
         padding: bool = True,
