@@ -312,15 +312,17 @@ def test_a_trained_model_speaks_its_clip(speech: Codec, tmp_path: Path) -> None:
     )
     Trainer(model, arguments, train_dataset=[{"input_ids": row, "labels": row}] * 8).train()
     model.eval()
-    out = model.generate(
-        torch.tensor([[*prompt, audio.vocabulary.begin]]),
-        do_sample=False,
-        max_new_tokens=audio.count((1600,)),
-        eos_token_id=audio.vocabulary.end,
-        pad_token_id=0,
-        logits_processor=[audio.logits_processor()],
-    )
-    assert out[0].tolist() == row.tolist()
-    torch.testing.assert_close(
-        audio.decode(out[0].tolist(), strict=True), speech.decode(speech.encode(signal[None], LEVELS))[0]
-    )
+    audio.save_pretrained(tmp_path / "audio")
+    loaded = CodecTokenizer.from_pretrained(tmp_path / "audio")
+    for tokenizer, beams in ((audio, 1), (audio, 3), (loaded, 1)):
+        out = model.generate(
+            torch.tensor([[*prompt, tokenizer.vocabulary.begin]]),
+            do_sample=False,
+            num_beams=beams,
+            max_new_tokens=tokenizer.count((1600,)),
+            eos_token_id=tokenizer.vocabulary.end,
+            pad_token_id=0,
+            logits_processor=[tokenizer.logits_processor()],
+        )
+        assert out[0].tolist() == row.tolist()
+    torch.testing.assert_close(audio.decode(out[0], strict=True), speech.decode(speech.encode(signal[None], LEVELS))[0])

@@ -13,7 +13,7 @@ from neuralcodecs.lm.grammar import Grammar, Node
 from neuralcodecs.lm.vocabulary import Vocabulary
 
 
-class LegalTokens(LogitsProcessor):
+class LegalTokens(LogitsProcessor):  # type: ignore[misc]  # transformers is not type checked here
     """Allows, in each row of a batch, what may follow there; several codecs' processors may be used together.
 
     After the last begin marker: the sizes of a picture, then codes of the rows that the pattern has next, and the end
@@ -67,8 +67,7 @@ class LegalTokens(LogitsProcessor):
         node = self._roots[sizes]
         for row in v.rows(inside[len(sizes) :]).tolist():
             node = self.grammar.step(node, row)
-        rows, complete = self.grammar.following(node)
         starts = v.starts()
-        legal = [(starts[row], starts[row + 1]) for row in rows]
+        legal = [(starts[row], starts[row + 1]) for row in sorted(node.rows)]
         # an illegal prefix, which only a prompt can have, is ended: decode drops what does not belong
-        return [*legal, (v.end, v.end + 1)] if complete or not rows else legal
+        return [*legal, (v.end, v.end + 1)] if node.complete or not node.rows else legal

@@ -1,6 +1,7 @@
 """Which sequences of codes a pattern allows, when the model chooses how long the item is."""
 
-from collections.abc import Iterable
+from array import array
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -16,10 +17,12 @@ from neuralcodecs.lm.patterns import Extent, Pattern, Plan
 
 @dataclass
 class Node:
-    """A beginning of a sequence of rows: the units that go on like this, and what may follow."""
+    """A beginning of ``depth`` codes: the units that begin like this, the rows that may follow, whether it may end."""
 
     depth: int
     units: list[Shape]
+    rows: frozenset[int]
+    complete: bool
     children: dict[int, "Node"] = field(default_factory=dict)
 
 
@@ -42,7 +45,7 @@ class Grammar:
         self.pattern = pattern
         self.levels = levels
         self.sized = len(codec.encoder.strides) > 1
-        self._rows: dict[Shape, Int64[Tensor, " n"]] = {}
+        self._lists: dict[Shape, Sequence[int]] = {}
 
     def units(self, shape: Shape) -> Shape:
         """The units of a signal of ``shape``."""
@@ -74,25 +77,25 @@ class Grammar:
 
     def rows(self, units: Shape) -> Int64[Tensor, " n"]:
         """The row of each code of an item, in the pattern's order."""
-        if units not in self._rows:
-            plan = self.plan(units)
-            self._rows[units] = plan.row[plan.order]
-        return self._rows[units]
+        plan = self.plan(units)
+        return plan.row[plan.order]
 
     def read(self, rows: Int64[Tensor, " n"]) -> Reading:
-        """The units of which most of ``rows``, from the first, are a beginning; the smallest such. For audio.
+        """The number of frames of which ``rows`` are an item, or else most of them, from the first, a beginning.
 
-        A whole item is found at once; others cost a plan for each number of frames that there could be.
+        Of several such numbers the smallest. Items of more frames are taken to go on for longer as an endless one does,
+        which holds for all patterns but random ones; of those, less may be found than there is.
         """
         count = len(rows)
-        least = max(1, -(-count // self.levels))
-        best = Reading((least,), 0)
-        for frames in [*range(least, count + 2), *range(1, least)]:
-            reading = Reading((frames,), self.agreement(rows, (frames,)))
-            best = max(best, reading, key=lambda r: r.known)
-            if best.known == count:
-                break
-        return best
+        whole = (max(1, count // self.levels),)
+        if self.agreement(rows, whole) == count == len(self.rows(whole)):
+            return Reading(whole, count)
+        endless = rows[: self.agreement(rows, (count + 1,))]
+        low, high = 0, count + 1
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self.agreement(endless, (middle,)) == len(endless) else (middle, high)
+        return Reading((high,), self.agreement(rows, (high,)))
 
     def agreement(self, rows: Int64[Tensor, " n"], units: Shape) -> int:
         """How many of ``rows``, from the first, an item of these units has."""
@@ -102,20 +105,26 @@ class Grammar:
 
     def root(self, units: Iterable[Shape]) -> Node:
         """Where sequences of items of any of these units begin."""
-        return Node(0, list(units))
+        return self._node(0, list(units))
 
     def step(self, node: Node, row: int) -> Node:
         """The node after one more code, of ``row``; without units when no item goes on like this."""
         if row not in node.children:
-            going = [u for u in node.units if len(self.rows(u)) > node.depth and self.rows(u)[node.depth] == row]
-            node.children[row] = Node(node.depth + 1, going)
+            depth = node.depth
+            going = [u for u in node.units if len(self._list(u)) > depth and self._list(u)[depth] == row]
+            # nearly all nodes have the units of the node before: one list for all of them
+            node.children[row] = self._node(depth + 1, node.units if len(going) == len(node.units) else going)
         return node.children[row]
 
-    def following(self, node: Node) -> tuple[set[int], bool]:
-        """The rows of which a code may follow, and whether the item may end here."""
-        lengths = [len(self.rows(u)) for u in node.units]
-        rows = {int(self.rows(u)[node.depth]) for u, n in zip(node.units, lengths, strict=True) if n > node.depth}
-        return rows, node.depth in lengths
+    def _node(self, depth: int, units: list[Shape]) -> Node:
+        lists = [self._list(u) for u in units]
+        rows = frozenset(rows[depth] for rows in lists if len(rows) > depth)
+        return Node(depth, units, rows, any(len(rows) == depth for rows in lists))
+
+    def _list(self, units: Shape) -> Sequence[int]:
+        if units not in self._lists:
+            self._lists[units] = array("H", self.rows(units).tolist())
+        return self._lists[units]
 
     def whole(self, units: Shape, known: int) -> tuple[Tensor, Shape]:
         """Numbers of the codes read (``known`` of an item of ``units``), and the units of its leading whole part.

@@ -3,9 +3,7 @@
     codes (b q *grid) of each stream --build--> sequence (b rows states) --revert--> codes
 
 A pattern is an ordered list of steps, each a list of (stream, position, level); time need not be monotone. Everything
-else (index tensors, mask, cache, number of steps) follows from the list. Codebook patterns of MusicGen:
-https://arxiv.org/abs/2306.05284; Stack-and-Delay: https://arxiv.org/abs/2309.08804; ZipAR:
-https://arxiv.org/abs/2412.04062. The orders and arrangements that they are composed of: ``orders.py``.
+else follows from the list. Codebook patterns: https://arxiv.org/abs/2306.05284; Stack: https://arxiv.org/abs/2309.08804.
 """
 
 import math

@@ -1,10 +1,11 @@
 """What is in the folder of a saved tokenizer; a JSON file from outside may name patterns of this package only."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from neuralcodecs.atomic import atomic
 from neuralcodecs.errors import CodecError
 from neuralcodecs.lm import orders
 from neuralcodecs.lm.patterns import Pattern
@@ -31,6 +32,12 @@ class Facts:
 def ids(vocabulary: Vocabulary | None) -> dict[str, int] | None:
     """The numbers of a vocabulary that its codec does not say."""
     return None if vocabulary is None else {name: getattr(vocabulary, name) for name in NUMBERS}
+
+
+def write(folder: Path, facts: Facts) -> None:
+    """Write the JSON file, whole or not at all."""
+    with atomic(folder / FILE) as temporary:
+        temporary.write_text(json.dumps(asdict(facts), indent=2))
 
 
 def read(folder: Path) -> Facts:

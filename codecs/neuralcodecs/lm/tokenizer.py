@@ -5,16 +5,15 @@
 transformers is needed for ``__call__`` and ``logits_processor`` only, and imported there.
 """
 
-import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
-from neuralcodecs.atomic import atomic
 from neuralcodecs.codec import Codec
 from neuralcodecs.codes import Codes, Shape, Stream
 from neuralcodecs.errors import CodecError
@@ -25,7 +24,10 @@ from neuralcodecs.lm.ready import flat
 from neuralcodecs.lm.vocabulary import LanguageModel, TextTokenizer, Vocabulary, block_size, reserve
 from neuralcodecs.pretrained import fingerprint, load
 
+Ids = Sequence[int] | Int64[Tensor, " n"]
+
 LARGEST = 256
+"""Strides of a picture's side at most: as many ids say how large it is."""
 
 
 class CodecTokenizer:
@@ -117,7 +119,7 @@ class CodecTokenizer:
         plan = self.grammar.plan(units)
         return [v.begin, *sizes, *v.ids(plan.row[plan.order], plan.flatten([values])[0]), v.end]
 
-    def to_grid(self, ids: Sequence[int], strict: bool = False) -> Codes:
+    def to_grid(self, ids: Ids, strict: bool = False) -> Codes:
         """Codes of the first span in ``ids``; what is outside the markers is not read.
 
         Repair: reading stops at the end marker, the end of ``ids`` or the first id that cannot be there, and of what
@@ -160,7 +162,7 @@ class CodecTokenizer:
     def _codes(self, units: Shape, known: int, values: Tensor) -> Codes:
         numbers, part = self.grammar.whole(units, known)
         grid, all_of = self.grammar.grid(part), self.grammar.grid(units)
-        flat_codes = torch.zeros(self.levels * len(self.grammar.rows(units)) // self.levels, dtype=torch.int64)
+        flat_codes = torch.zeros(self.levels * math.prod(all_of), dtype=torch.int64)
         flat_codes[numbers] = values
         whole = flat_codes.view(1, self.levels, *all_of)[:, :, : grid[0]]
         return Codes((Stream("codes", whole, self.alphabet, (grid,)),), (self.grammar.shape(part),))
@@ -169,11 +171,13 @@ class CodecTokenizer:
         """Ids of one signal (audio and pictures in [-1, 1], at the codec's rate), with markers."""
         return self.from_grid(self.codec.encode(signal[None].to(self.codec.device), self.levels))
 
-    def decode(self, ids: Sequence[int], strict: bool = False) -> Float[Tensor, "c *space"]:
+    def decode(self, ids: Ids, strict: bool = False) -> Float[Tensor, "c *space"]:
         """The signal of the first span in ``ids``, whole frames long; ``strict`` and errors: as ``to_grid``."""
         return self.decode_codes(self.to_grid(ids, strict))
 
-    def batch_decode(self, ids: Sequence[Sequence[int]], strict: bool = False) -> list[Float[Tensor, "_ ..."]]:
+    def batch_decode(
+        self, ids: Sequence[Ids] | Int64[Tensor, "b n"], strict: bool = False
+    ) -> list[Float[Tensor, "_ ..."]]:
         """``decode`` of each row."""
         return [self.decode(row, strict) for row in ids]
 
@@ -223,16 +227,9 @@ class CodecTokenizer:
         """Write ``codec_tokenizer.json`` and the codec, in ``codec/``, into a folder of its own, made if needed."""
         folder = Path(directory)
         self.codec.save_pretrained(folder / saved.CODEC)
-        facts = {
-            "name": self.name,
-            "levels": self.levels,
-            "padding_side": self.padding_side,
-            "pattern": self.pattern.describe(),
-            "fingerprint": fingerprint(self.codec).hex(),
-            "ids": saved.ids(self._vocabulary),
-        }
-        with atomic(folder / saved.FILE) as temporary:
-            temporary.write_text(json.dumps(facts, indent=2))
+        identity, pattern = fingerprint(self.codec).hex(), self.pattern.describe()
+        ids = saved.ids(self._vocabulary)
+        saved.write(folder, saved.Facts(self.name, self.levels, self.padding_side, identity, pattern, ids))
 
     @classmethod
     def from_pretrained(

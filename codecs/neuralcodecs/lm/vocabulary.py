@@ -11,7 +11,7 @@ from neuralcodecs.codes import Shape
 from neuralcodecs.errors import CodecError
 
 BLOCKS = "neuralcodecs_blocks"
-"""Key in the text tokenizer's ``init_kwargs``, which it saves with itself: ``{name: [first id, id after the last]}``."""
+"""Key in the text tokenizer's ``init_kwargs``, saved with it: ``{name: [first id, id after the last]}``."""
 ROOM = 64
 """Ids between the text and the first block: a tokenizer numbers new tokens from its length, and the markers of codecs
 that are added later, or text tokens, must not get the ids of codes."""
@@ -35,7 +35,7 @@ class TextTokenizer(Protocol):
 class LanguageModel(Protocol):
     """The part of a Hugging Face model that is used here."""
 
-    def get_input_embeddings(self) -> nn.Module: ...
+    def get_input_embeddings(self) -> nn.Embedding: ...
     def resize_token_embeddings(
         self, new_num_tokens: int, pad_to_multiple_of: int | None = None, mean_resizing: bool = True
     ) -> nn.Module: ...
@@ -89,15 +89,16 @@ def reserve(
     name has a block of another size, or the room before the blocks is used up.
     """
     blocks: dict[str, list[int]] = tokenizer.init_kwargs.setdefault(BLOCKS, {})
-    tokenizer.add_tokens(list(markers), special_tokens=True)
-    if name not in blocks:
-        start = max([stop for _, stop in blocks.values()], default=len(tokenizer) + ROOM)
-        if model is not None and not blocks:
-            start = max(start, model.get_input_embeddings().weight.shape[0])
-        blocks[name] = [start, start + size]
-    start, stop = blocks[name]
+    start, stop = blocks.get(name, (0, size))
     if stop - start != size:
         raise CodecError(f"{name!r} has a block of {stop - start} ids here, this codec needs {size}: give another name")
+    tokenizer.add_tokens(list(markers), special_tokens=True)
+    if name not in blocks:
+        rows = 0 if model is None else model.get_input_embeddings().weight.shape[0]
+        taken = [block[1] for block in blocks.values()]
+        start = max(taken) if taken else max(len(tokenizer) + ROOM, rows)
+        blocks[name] = [start, start + size]
+    start, stop = blocks[name]
     first = min(start for start, _ in blocks.values())
     if len(tokenizer) > first:
         raise CodecError(f"the tokenizer has {len(tokenizer)} tokens, codes start at id {first}: add fewer tokens")
