@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Int64
-from torch import Tensor
+from torch import Tensor, nn
 
 from neuralcodecs.codes import Shape
 from neuralcodecs.configured import Configured
@@ -201,8 +201,7 @@ class Plan:
 
     def build(self, streams: Sequence[Int64[Tensor, "b _ ..."]], empty: int) -> Int64[Tensor, "b rows states"]:
         """The codes that each state predicts, row by row, with ``empty`` where there is none."""
-        codes = self._joined(streams)
-        return torch.cat([codes, codes.new_full((len(codes), 1), empty)], dim=1)[:, self.index]
+        return nn.functional.pad(self._joined(streams), (0, 1), value=empty)[:, self.index]
 
     def revert(self, sequence: Int64[Tensor, "b rows states"]) -> list[Int64[Tensor, "b _ ..."]]:
         """The inverse of ``build``."""
