@@ -82,31 +82,32 @@ def forget_length(data: bytes) -> bytes:
     return data[:4] + b"\xff\xff\xff\xff" + data[8:40] + b"\xff\xff\xff\xff" + data[44:]
 
 
+@pytest.mark.parametrize("other_rate", [False, True])
 @pytest.mark.parametrize("name", LENGTHS)
 def test_a_pipe_of_unknown_length_gives_the_same_codes_and_sound(
-    name: str, small: None, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, other_rate: bool, small: None, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     codec = codec_of(name)
-    for seconds, rate in [(LENGTHS[name][0], codec.medium.rate), (LENGTHS[name][-1], 44100)]:
-        source = write(tmp_path / "a.wav", codec, seconds, rate)
-        assert main(["encode", str(source), "-m", str(models / name), "--overwrite"]) == 0
-        assert main(["decode", str(tmp_path / "a.ncs"), "-m", str(models / name), "--overwrite"]) == 0
-        expected = soundfile.read(source, dtype="int16")[0].astype(int)
-        coded = piped(monkeypatch, forget_length(write(tmp_path / "c.wav", codec, seconds, rate).read_bytes()))
-        assert main(["encode", "-", "-m", str(models / name)]) == 0
-        (tmp_path / "piped.ncs").write_bytes(coded.getvalue())
-        assert Reader(io.BytesIO(coded.getvalue())).header.is_open
-        ours, theirs = (read_codes(tmp_path / n, codec) for n in ("piped.ncs", "a.ncs"))
-        assert ours[1] == theirs[1] and ours[0].shapes == theirs[0].shapes
-        assert all(torch.equal(a.values, b.values) for a, b in zip(ours[0], theirs[0], strict=True))
-        wav = piped(monkeypatch, coded.getvalue())
-        assert main(["decode", "-", "-m", str(models / name)]) == 0
-        assert wav.getvalue()[40:44] == b"\xff\xff\xff\xff"
-        decoded = np.frombuffer(wav.getvalue()[44:], "<i2").astype(int).reshape(expected.shape)
-        assert np.abs(decoded - expected).max() <= 1
-        known = piped(monkeypatch, (tmp_path / "a.ncs").read_bytes())
-        assert main(["decode", "-", "-m", str(models / name)]) == 0
-        assert int.from_bytes(known.getvalue()[40:44], "little") == len(known.getvalue()) - 44
+    seconds, rate = (LENGTHS[name][-1], 44100) if other_rate else (LENGTHS[name][0], codec.medium.rate)
+    source = write(tmp_path / "a.wav", codec, seconds, rate)
+    assert main(["encode", str(source), "-m", str(models / name), "--overwrite"]) == 0
+    assert main(["decode", str(tmp_path / "a.ncs"), "-m", str(models / name), "--overwrite"]) == 0
+    expected = soundfile.read(source, dtype="int16")[0].astype(int)
+    coded = piped(monkeypatch, forget_length(write(tmp_path / "c.wav", codec, seconds, rate).read_bytes()))
+    assert main(["encode", "-", "-m", str(models / name)]) == 0
+    (tmp_path / "piped.ncs").write_bytes(coded.getvalue())
+    assert Reader(io.BytesIO(coded.getvalue())).header.is_open
+    ours, theirs = (read_codes(tmp_path / n, codec) for n in ("piped.ncs", "a.ncs"))
+    assert ours[1] == theirs[1] and ours[0].shapes == theirs[0].shapes
+    assert all(torch.equal(a.values, b.values) for a, b in zip(ours[0], theirs[0], strict=True))
+    wav = piped(monkeypatch, coded.getvalue())
+    assert main(["decode", "-", "-m", str(models / name)]) == 0
+    assert wav.getvalue()[40:44] == b"\xff\xff\xff\xff"
+    decoded = np.frombuffer(wav.getvalue()[44:], "<i2").astype(int).reshape(expected.shape)
+    assert np.abs(decoded - expected).max() <= 1
+    known = piped(monkeypatch, (tmp_path / "a.ncs").read_bytes())
+    assert main(["decode", "-", "-m", str(models / name)]) == 0
+    assert int.from_bytes(known.getvalue()[40:44], "little") == len(known.getvalue()) - 44
 
 
 def piped(monkeypatch: pytest.MonkeyPatch, data: bytes) -> io.BytesIO:
