@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pytest
 import soundfile
+import torch
 from conftest import ROOT
 from examples import clip, make_codec
+from streaming_codecs import codec_of
 
 from neuralcodecs.cli import main
+from neuralcodecs.files import write_codes
+from neuralcodecs.medium import SignalInfo
 
 
 @pytest.fixture
@@ -118,3 +122,15 @@ def test_a_reader_that_goes_away_is_not_an_error_message(tmp_path: Path, model: 
         process.stdout.read(10)
         process.stdout.close()
         assert process.wait() == 1 and process.stderr.read() == b""
+
+
+def test_info_tells_the_latency_of_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    codec = codec_of("encodec_24khz")
+    codec.save_pretrained(tmp_path / "model")
+    codes = codec.encode(0.1 * torch.randn(1, 1, 24000))
+    write_codes(tmp_path / "a.ncs", codec, codes, SignalInfo(24000, 1, (24000,)))
+    assert main(["info", str(tmp_path / "a.ncs"), "-m", str(tmp_path / "model")]) == 0
+    lines = [line.split(maxsplit=2) for line in capsys.readouterr().out.splitlines() if line.startswith("latency")]
+    waits = codec.latency
+    assert [line[2].split()[0] for line in lines] == [str(waits.encoder), str(waits.decoder), str(waits.start)]
+    assert lines[0][2].endswith(f"({waits.encoder / 24:.1f} ms)")

@@ -4,18 +4,35 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 
 def run_info(options: argparse.Namespace) -> int:
     from neuralcodecs.bitstream.info import describe
 
     facts = describe(options.input)
+    if options.model:
+        facts |= _latency(options)
     if options.json:
         print(json.dumps(facts))
     else:
         width = max(map(len, facts))
         print("\n".join(f"{name:<{width}}  {value}" for name, value in facts.items()))
     return 0
+
+
+def _latency(options: argparse.Namespace) -> dict[str, Any]:
+    """What the streams of the model wait for, in samples and milliseconds, or why it has none."""
+    from neuralcodecs.errors import CodecError
+    from neuralcodecs.pretrained import load
+
+    codec = load(options.model, options.trust)
+    try:
+        waits = codec.latency._asdict()
+    except CodecError as error:
+        return {"latency": str(error)}
+    rate = codec.medium.rate
+    return {f"latency, {part}": f"{n} samples ({1000 * n / rate:.1f} ms)" for part, n in waits.items()}
 
 
 def run_evaluate(options: argparse.Namespace) -> int:

@@ -79,7 +79,9 @@ def _decode(commands: Commands) -> None:
 def _info(commands: Commands) -> None:
     parser = _command(commands, "info", "models", "what is in a .ncs file", "info talk.ncs")
     parser.add_argument("input", type=Path)
+    parser.add_argument("-m", "--model", help=f"{MODEL}: also tell the latency of its streams")
     parser.add_argument("--json", action="store_true", help="for programs")
+    _trust_option(parser)
 
 
 def _evaluate(commands: Commands) -> None:
