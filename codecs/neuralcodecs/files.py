@@ -131,16 +131,16 @@ def read_codes(source: Path, codec: Codec, identity: bytes | None = None) -> tup
     """
     with open_codes(source) as reader:
         checked_header(codec, reader, source, identity or fingerprint(codec))
-        return read_whole(codec, reader, source, identity or fingerprint(codec))
+        return read_whole(codec, reader, source)
 
 
-def read_whole(codec: Codec, reader: Reader, source: Path, identity: bytes) -> tuple[Codes, SignalInfo]:
-    """``read_codes`` from a reader, also of a pipe, that stands at its beginning."""
-    check_fingerprint(reader.header, source, identity)
-    check_header(codec, reader.header, source)  # what is known of it, before a payload is read
+def read_whole(codec: Codec, reader: Reader, source: Path) -> tuple[Codes, SignalInfo]:
+    """``read_codes`` from a reader, also of a pipe, that stands at its beginning and whose header has been checked."""
+    checked = reader.header
     values = reader.read_all()
-    header = reader.header  # an open file has told its lengths by now
-    check_header(codec, header, source)
+    header = reader.header
+    if header != checked:  # an open one of a pipe, whose end has told the lengths
+        check_header(codec, header, source)
     streams = tuple(
         Stream(spec.name, torch.from_numpy(array)[None].to(codec.device), spec.alphabet, (spec.grid,))
         for spec, array in zip(header.streams, values, strict=True)

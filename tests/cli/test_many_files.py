@@ -1,7 +1,6 @@
 """Folders, several inputs, pipes and batches, as a user types them."""
 
 import io
-import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -185,7 +184,7 @@ def test_an_interrupt_leaves_no_partial_file(tmp_path: Path, model: str, monkeyp
 
         def interrupted(file: object, *arguments: object, number: int = number) -> None:
             write(file, *arguments)  # type: ignore[arg-type]
-            os.kill(os.getpid(), number)
+            signal.raise_signal(number)  # to this thread: one sent to the process may reach another, and come later
 
         monkeypatch.setattr(files, "write", interrupted)
         assert main(["encode", str(source), "-o", str(tmp_path / "out.ncs"), "-m", model]) == status

@@ -99,7 +99,7 @@ class WavHeader:
         tag, self.channels, self.rate, _, self.frame_bytes, bits = struct.unpack_from("<HHIIHH", form)
         if tag == 0xFFFE and len(form) >= 26:  # extensible: the format itself comes later
             (tag,) = struct.unpack_from("<H", form, 24)
-        self._bits, self._format = bits, SAMPLE_FORMATS.get((tag, bits))
+        self._format = SAMPLE_FORMATS.get((tag, bits))
         self.supported = (self._format is not None or (tag, bits) == (1, 24)) and self.channels > 0
         self.supported &= self.frame_bytes == self.channels * bits // 8
         self.frames = size // self.frame_bytes if self.supported and 0 < size < BELIEVED else UNKNOWN

@@ -20,6 +20,7 @@ from neuralcodecs.errors import CodecError
 from neuralcodecs.files import (
     SUFFIX,
     check_fingerprint,
+    check_header,
     checked_header,
     decode_codes,
     open_codes,
@@ -132,6 +133,7 @@ class _Decoding:
         model, target = self._model(job, reader)
         if job.source is None:
             check_fingerprint(reader.header, path, model.identity)
+            check_header(model.codec, reader.header, path)
         else:  # with the lengths that only its end tells
             checked_header(model.codec, reader, path, model.identity)
         if self._can_stream(model):
@@ -139,7 +141,7 @@ class _Decoding:
                 return _Input(model, target, original_of(reader.header), reader=reader)
             if is_long(model.codec, reader.header.shape[0]):
                 return _Input(model, target, original_of(reader.header))
-        codes, original = read_whole(model.codec, reader, path, model.identity)
+        codes, original = read_whole(model.codec, reader, path)
         return _Input(model, target, self._kept(original, model, codes.shapes[0]), codes)
 
     def _can_stream(self, model: Loaded) -> bool:

@@ -24,7 +24,6 @@ class WeightAverage(L.Callback):
     def __init__(self, decay: float = 0.99) -> None:
         self.decay = decay
         self.average: dict[str, Tensor] = {}
-        self._swapped: dict[str, Tensor] = {}
         self._step = 0
 
     @contextmanager
