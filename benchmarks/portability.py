@@ -39,8 +39,8 @@ class Case(NamedTuple):
     codes: list[Tensor]
 
 
-def cases(files: int) -> list[Case]:
-    torch.manual_seed(0)
+def cases(files: int, seed: int) -> list[Case]:
+    torch.manual_seed(seed)
     audio = ParallelTransformer((1024,) * 4, 128, 4, 3, 262)
     image = FactorisedTransformer((128, 128), 128, 4, 3, 256)
     levels = 1 + torch.arange(files) % 4
@@ -206,12 +206,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--files", type=int, default=1000)
     parser.add_argument("--decoded", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0, help="other files and weights: shards of a long run")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--carry", type=Path)
     parser.add_argument("--check", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    made = cases(options.files)
+    made = cases(options.files, options.seed)
     devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
     if options.check:
         return sum(check(made, options.check, device) for device in devices)
