@@ -4,6 +4,7 @@ from neuralcodecs.decoders.cnn import CNNDecoder
 from neuralcodecs.decoders.conditioning import AdaptiveGroupNorm, SpatialNorm
 from neuralcodecs.decoders.contextual import ContextualDecoder
 from neuralcodecs.decoders.dac import DACDecoder
+from neuralcodecs.decoders.framed import FramedDecoder
 from neuralcodecs.decoders.light import LightDecoder
 from neuralcodecs.decoders.noise import NoiseDecoder
 from neuralcodecs.decoders.seanet import SEANetDecoder
@@ -15,6 +16,7 @@ __all__ = [
     "CNNDecoder",
     "ContextualDecoder",
     "DACDecoder",
+    "FramedDecoder",
     "LightDecoder",
     "NoiseDecoder",
     "SEANetDecoder",
