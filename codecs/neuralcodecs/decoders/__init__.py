@@ -4,7 +4,6 @@ from neuralcodecs.decoders.cnn import CNNDecoder
 from neuralcodecs.decoders.conditioning import AdaptiveGroupNorm, SpatialNorm
 from neuralcodecs.decoders.contextual import ContextualDecoder
 from neuralcodecs.decoders.dac import DACDecoder
-from neuralcodecs.decoders.framed import FramedDecoder
 from neuralcodecs.decoders.light import LightDecoder
 from neuralcodecs.decoders.noise import NoiseDecoder
 from neuralcodecs.decoders.seanet import SEANetDecoder
@@ -16,7 +15,6 @@ __all__ = [
     "CNNDecoder",
     "ContextualDecoder",
     "DACDecoder",
-    "FramedDecoder",
     "LightDecoder",
     "NoiseDecoder",
     "SEANetDecoder",

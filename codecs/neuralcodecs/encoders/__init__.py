@@ -4,16 +4,7 @@ from neuralcodecs.encoders.cnn import CNNEncoder
 from neuralcodecs.encoders.contextual import ContextualEncoder
 from neuralcodecs.encoders.dac import DACEncoder
 from neuralcodecs.encoders.downsampled import DownsampledEncoder
-from neuralcodecs.encoders.framed import FramedEncoder
 from neuralcodecs.encoders.seanet import SEANetEncoder
 from neuralcodecs.encoders.vit import ViTEncoder
 
-__all__ = [
-    "CNNEncoder",
-    "ContextualEncoder",
-    "DACEncoder",
-    "DownsampledEncoder",
-    "FramedEncoder",
-    "SEANetEncoder",
-    "ViTEncoder",
-]
+__all__ = ["CNNEncoder", "ContextualEncoder", "DACEncoder", "DownsampledEncoder", "SEANetEncoder", "ViTEncoder"]
