@@ -20,8 +20,8 @@ CHUNK_SECONDS = 10
 class Chunker:
     """Cuts the codes of one signal into chunks of at most CHUNK_SECONDS along the main stream's first axis.
 
-    Between pieces where the codec has some. Side streams have one position per piece: each chunk carries those of the
-    pieces that begin in it.
+    Between pieces where the codec has some. Scales have one position per piece: each chunk carries those of the
+    pieces that begin in it. Where the quantizer has side streams, all of them go into the first chunk.
     """
 
     def __init__(self, codec: Codec) -> None:
@@ -54,7 +54,8 @@ class Chunker:
         """Positions up to ``stop``, in which ``pieces`` pieces have begun; ``rest``: and all that is held."""
         counts = [stop - self._starts[0]]
         for start, values in zip(self._starts[1:], self._held[1:], strict=True):
-            counts.append(values.shape[1] if rest else min(pieces - start, values.shape[1]))
+            everything = rest or self._codec.sided
+            counts.append(values.shape[1] if everything else min(pieces - start, values.shape[1]))
         chunk = Chunk(tuple(self._starts), tuple(v[:, :n] for v, n in zip(self._held, counts, strict=True)))
         self._held = [v[:, n:] for v, n in zip(self._held, counts, strict=True)]
         self._starts = [start + n for start, n in zip(self._starts, counts, strict=True)]
