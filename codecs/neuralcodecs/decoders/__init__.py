@@ -7,6 +7,7 @@ from neuralcodecs.decoders.dac import DACDecoder
 from neuralcodecs.decoders.light import LightDecoder
 from neuralcodecs.decoders.noise import NoiseDecoder
 from neuralcodecs.decoders.seanet import SEANetDecoder
+from neuralcodecs.decoders.synthesis import LinearDecoder, SynthesisDecoder, TwoLayerDecoder
 from neuralcodecs.decoders.upsampled import UpsampledDecoder
 from neuralcodecs.decoders.vit import ViTDecoder
 
@@ -16,9 +17,12 @@ __all__ = [
     "ContextualDecoder",
     "DACDecoder",
     "LightDecoder",
+    "LinearDecoder",
     "NoiseDecoder",
     "SEANetDecoder",
     "SpatialNorm",
+    "SynthesisDecoder",
+    "TwoLayerDecoder",
     "UpsampledDecoder",
     "ViTDecoder",
 ]

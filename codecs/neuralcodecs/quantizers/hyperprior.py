@@ -1,0 +1,210 @@
+"""Hyperprior: rounded latents whose means and scales travel as a side stream (https://arxiv.org/abs/1802.01436).
+
+    latents * gain --HyperAnalysis--> z, rounded --HyperSynthesis--> features --ContextModel--> means, scale indices
+    latents * gain - means, rounded --> codes;     (codes + means) / gain --> latents
+
+Everything from z on is computed in exact integers, so that a file decodes on any device. One model has several rates by
+a gain for each channel and level (https://arxiv.org/abs/2003.02012).
+"""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from neuralcodecs.codec import Quantized, Quantizer
+from neuralcodecs.codes import Layout, Shape
+from neuralcodecs.configured import Configured
+from neuralcodecs.errors import CodecError
+from neuralcodecs.layers import Conv, DepthToSpace
+from neuralcodecs.layers.exact import GRID, LIMIT, ExactConv, activation, exact, rounded
+from neuralcodecs.quantizers.conditional import SYMBOLS, GaussianConditional
+from neuralcodecs.quantizers.contexts import SHRINK, ContextModel, Part, grid_of
+from neuralcodecs.quantizers.factorised import FactorisedPrior
+from neuralcodecs.quantizers.numerics import checked_levels
+
+STRIDE = 4
+"""Positions of the latents per position of z."""
+Z, STEP = "z", "step"
+HALF = SYMBOLS // 2
+LOW, HIGH = float(-HALF), float(HALF - 1)
+ContextFactory = Callable[[int, int], ContextModel]
+
+
+class Hyper(Configured, nn.Module):
+    """The networks of the side stream: latents to ``channels`` of a grid a quarter as fine, and back to features.
+
+    Args:
+        dim: channels of the latents.
+        hidden: channels of the networks.
+        channels: of the side stream.
+        features: channels of what comes back.
+    """
+
+    def __init__(self, dim: int, hidden: int = 128, channels: int = 64, features: int = 128) -> None:
+        super().__init__()
+        self.channels, self.features = channels, features
+        self.analysis = nn.Sequential(
+            Conv(nn.Conv2d(dim, hidden, 3)),
+            nn.ReLU(),
+            Conv(nn.Conv2d(hidden, hidden, 5, stride=2)),
+            nn.ReLU(),
+            Conv(nn.Conv2d(hidden, channels, 5, stride=2)),
+        )
+        self.synthesis = nn.ModuleList(
+            [ExactConv(channels, hidden * 4), ExactConv(hidden, hidden * 4), ExactConv(hidden, features)]
+        )
+        self.up = DepthToSpace()
+
+    def back(self, z: Float[Tensor, "b z i j"], grid: Shape) -> Float[Tensor, "b f h w"]:
+        """Features of rounded values, exact in evaluation."""
+        first, second, last = self.synthesis
+        x = activation(self.up(first(rounded(z / SHRINK, float(GRID), -LIMIT, LIMIT))))
+        x = activation(self.up(second(x)))
+        return activation(last(x[..., : grid[0], : grid[1]]))
+
+
+class Hyperprior(Quantizer):
+    """Scalar quantization of pictures' latents with a learned Gaussian for each value.
+
+    Codes are the differences from the means, -512 to 511, as 0 to 1023; further ones are cut. Side streams: ``z``, and
+    ``step``, which level (gain) was used. Loss ``bits``: of one item of the batch, all of its positions, estimated from
+    uniform noise.
+
+    Args:
+        dim: channels of the latents.
+        hyper: called with ``dim``.
+        context: called with the features of ``hyper`` and ``dim``.
+        gains: of each level, ascending: how much finer than 1 a step is. Each channel's own are learned from there.
+        alphabet: values of ``z``.
+    """
+
+    made_by_codec = {"hyper": ("dim",), "context": ("features", "dim")}
+
+    def __init__(
+        self,
+        dim: int,
+        hyper: Callable[[int], Hyper],
+        context: ContextFactory,
+        gains: tuple[float, ...] = (1.0,),
+        alphabet: int = 64,
+    ) -> None:
+        super().__init__()
+        if not gains or min(gains) <= 0:
+            raise CodecError(f"gains {tuple(gains)}: give one above 0 per level")
+        self.dim, self.size = dim, alphabet
+        self.codebook_sizes = (SYMBOLS,) * dim
+        self.levels = tuple(range(1, len(gains) + 1))
+        self.hyper = hyper(dim)
+        self.context = context(self.hyper.features, dim)
+        self.prior = FactorisedPrior(self.hyper.channels, alphabet)
+        self.conditional = GaussianConditional()
+        logs = torch.tensor(gains).log()[:, None].expand(-1, dim)
+        self.gains, self.inverse_gains = nn.Parameter(logs.clone()), nn.Parameter(-logs)
+
+    @property
+    def most_levels(self) -> int:
+        return len(self.levels)
+
+    def alphabet(self, levels: int) -> Shape:
+        return self.codebook_sizes
+
+    def side_streams(self, grid: Shape) -> tuple[Layout, ...]:
+        coarse = grid_of(grid, STRIDE)
+        return (
+            Layout(Z, (self.size,) * self.hyper.channels, coarse),
+            Layout(STEP, (self.most_levels,), (*(1 for _ in grid[1:]), 1)),
+        )
+
+    def forward(self, latents: Float[Tensor, "b d h w"], levels: int | None = None) -> Quantized:
+        with torch.autocast(latents.device.type, enabled=False):
+            return self._forward(latents.float(), checked_levels(levels, self.most_levels))
+
+    def _forward(self, latents: Tensor, levels: int) -> Quantized:
+        scaled = latents * self._gain(self.gains, levels)
+        z = self.hyper.analysis(scaled)
+        if self.training:
+            self.prior.stale.fill_(True)
+        bits = self.prior.bits(self._bounded(z) + self._noise(z)).sum()
+        codes = torch.zeros_like(scaled, dtype=torch.int64)
+        spent: list[Tensor] = [bits]
+
+        def visit(part: Part, means: Tensor, index: Tensor) -> Tensor:
+            difference = scaled[:, part.first : part.last] - means
+            noisy = difference + self._noise(difference)
+            spent.append((self.conditional.bits(noisy, index) * part.mask).sum())
+            whole = rounded(difference, 1.0, LOW, HIGH)
+            codes[:, part.first : part.last] += ((whole + HALF) * part.mask).detach().long()
+            return (whole + means) * part.mask
+
+        with nullcontext() if self.training else exact():
+            features = self.hyper.back(self._whole(z), tuple(scaled.shape[2:]))
+            values = self.context(features, visit)
+        quantized = values * self._gain(self.inverse_gains, levels)
+        return Quantized(quantized, codes, {"bits": torch.stack(spent).sum() / len(latents)}, {})
+
+    def encode(self, latents: Float[Tensor, "b d h w"], levels: int | None = None) -> Int64[Tensor, "b d h w"]:
+        return self.encode_streams(latents, levels)[0]
+
+    @torch.no_grad()
+    def encode_streams(self, latents: Float[Tensor, "b d h w"], levels: int | None = None) -> tuple[Tensor, ...]:
+        """Codes, ``z`` and the step of each item."""
+        levels = checked_levels(levels, self.most_levels)
+        with torch.autocast(latents.device.type, enabled=False):
+            scaled = latents.float() * self._gain(self.gains, levels)
+            z = self._whole(self.hyper.analysis(scaled))
+        codes = torch.zeros_like(scaled, dtype=torch.int64)
+
+        def visit(part: Part, means: Tensor, index: Tensor) -> Tensor:
+            whole = rounded(scaled[:, part.first : part.last] - means, 1.0, LOW, HIGH)
+            codes[:, part.first : part.last] += ((whole + HALF) * part.mask).long()
+            return (whole + means) * part.mask
+
+        with exact():
+            self.context(self.hyper.back(z, tuple(scaled.shape[2:])), visit)
+        step = torch.full((len(codes), 1, 1, 1), levels - 1, dtype=torch.int64, device=codes.device)
+        return codes, z.long() + self.size // 2, step
+
+    def decode(self, codes: Int64[Tensor, "b d h w"]) -> Float[Tensor, "b d h w"]:
+        raise CodecError("these codes are differences from means: decode them with their side streams")
+
+    @torch.no_grad()
+    def decode_streams(self, streams: tuple[Tensor, ...]) -> Float[Tensor, "b d h w"]:
+        codes, z, step = streams
+        values = self.context_of(codes, z, partial(_given, codes))
+        return values * self.inverse_gains[step.flatten()].exp()[..., None, None]
+
+    def context_of(self, codes: Tensor, z: Int64[Tensor, "b z i j"], visit: "Callable[..., Tensor]") -> Tensor:
+        """Run the context model over a grid like that of ``codes``, given the side stream, in exact integers."""
+        if self.training:
+            raise CodecError("a hyperprior codes in evaluation only: call eval() first")
+        with exact():
+            whole = (z - self.size // 2).to(self.gains)
+            return self.context(self.hyper.back(whole, tuple(codes.shape[2:])), visit)
+
+    def train(self, mode: bool = True) -> "Hyperprior":
+        super().train(mode)
+        if not mode and not self.prior.stale.is_meta:
+            self.prior.refresh()
+        return self
+
+    def _gain(self, logs: Tensor, levels: int) -> Tensor:
+        return logs[levels - 1].exp()[:, None, None]
+
+    def _bounded(self, z: Tensor) -> Tensor:
+        return z.clamp(-self.size / 2, self.size / 2 - 1)
+
+    def _whole(self, z: Tensor) -> Tensor:
+        return rounded(z, 1.0, -self.size / 2, self.size / 2 - 1)
+
+    def _noise(self, like: Tensor) -> Tensor:
+        if not self.training:
+            return like.round() - like
+        return torch.rand_like(like) - 0.5
+
+
+def _given(codes: Tensor, part: Part, means: Tensor, index: Tensor) -> Tensor:
+    return (codes[:, part.first : part.last] - HALF + means) * part.mask
