@@ -22,6 +22,7 @@ from neuralcodecs.medium import Medium
 from neuralcodecs.pieced import Pieced
 from neuralcodecs.pieces import Scaler, Segmenter, fit, stack_padded
 from neuralcodecs.published import Published
+from neuralcodecs.stream_coder import StreamCoders
 from neuralcodecs.streaming import Streams
 
 
@@ -99,6 +100,10 @@ class Quantizer(Configured, nn.Module, ABC):
     def decode_streams(self, streams: tuple[Tensor, ...]) -> Float[Tensor, "b d *grid"]:
         """Latents of what ``encode_streams`` gave."""
         return self.decode(streams[0])
+
+    def coders(self) -> StreamCoders:
+        """Coders of streams that are part of it, by the stream's name; all others have those of a prior, or none."""
+        return {}
 
     def update(self) -> None:
         """Apply what training forwards have gathered (codebook statistics); called once per optimizer step.

@@ -22,14 +22,15 @@ from neuralcodecs.errors import CodecError
 from neuralcodecs.layers import Conv, DepthToSpace
 from neuralcodecs.layers.exact import GRID, LIMIT, ExactConv, activation, exact, rounded
 from neuralcodecs.quantizers.conditional import SYMBOLS, GaussianConditional
-from neuralcodecs.quantizers.contexts import SHRINK, ContextModel, Part, grid_of
+from neuralcodecs.quantizers.contexts import SHRINK, ContextModel, Part, Visit, grid_of
 from neuralcodecs.quantizers.factorised import FactorisedPrior
+from neuralcodecs.quantizers.hyper_coding import HALF, LatentCoder, SideCoder, Z
 from neuralcodecs.quantizers.numerics import checked_levels
+from neuralcodecs.stream_coder import StreamCoders
 
 STRIDE = 4
 """Positions of the latents per position of z."""
-Z, STEP = "z", "step"
-HALF = SYMBOLS // 2
+MAIN, STEP = "codes", "step"
 LOW, HIGH = float(-HALF), float(HALF - 1)
 ContextFactory = Callable[[int, int], ContextModel]
 
@@ -146,6 +147,9 @@ class Hyperprior(Quantizer):
         quantized = values * self._gain(self.inverse_gains, levels)
         return Quantized(quantized, codes, {"bits": torch.stack(spent).sum() / len(latents)}, {})
 
+    def coders(self) -> StreamCoders:
+        return {Z: SideCoder(self.prior), MAIN: LatentCoder(self, self.codebook_sizes)}
+
     def encode(self, latents: Float[Tensor, "b d h w"], levels: int | None = None) -> Int64[Tensor, "b d h w"]:
         return self.encode_streams(latents, levels)[0]
 
@@ -177,13 +181,13 @@ class Hyperprior(Quantizer):
         values = self.context_of(codes, z, partial(_given, codes))
         return values * self.inverse_gains[step.flatten()].exp()[..., None, None]
 
-    def context_of(self, codes: Tensor, z: Int64[Tensor, "b z i j"], visit: "Callable[..., Tensor]") -> Tensor:
-        """Run the context model over a grid like that of ``codes``, given the side stream, in exact integers."""
+    def context_of(self, like: Tensor, z: Int64[Tensor, "b z i j"], visit: Visit) -> Tensor:
+        """Run the context model over a grid like that of ``like``, given the side stream, in exact integers."""
         if self.training:
             raise CodecError("a hyperprior codes in evaluation only: call eval() first")
         with exact():
             whole = (z - self.size // 2).to(self.gains)
-            return self.context(self.hyper.back(whole, tuple(codes.shape[2:])), visit)
+            return self.context(self.hyper.back(whole, tuple(like.shape[2:])), visit)
 
     def train(self, mode: bool = True) -> "Hyperprior":
         super().train(mode)
