@@ -57,6 +57,10 @@ class Quantized(NamedTuple):
     """Detached figures per codebook, each ``(q,)``: ``usage``, ``perplexity``, ``entropy`` (bits), ``replaced``."""
 
 
+Distortion = Callable[[Tensor], Tensor]
+"""255^2 times the squared error per pixel, summed over all pixels, of what quantized latents decode to."""
+
+
 class Quantizer(Configured, nn.Module, ABC):
     """Latents to integers and back.
 
@@ -100,6 +104,12 @@ class Quantizer(Configured, nn.Module, ABC):
     def decode_streams(self, streams: tuple[Tensor, ...]) -> Float[Tensor, "b d *grid"]:
         """Latents of what ``encode_streams`` gave."""
         return self.decode(streams[0])
+
+    def refine(
+        self, latents: Float[Tensor, "b d *grid"], distortion: Distortion, steps: int, levels: int | None = None
+    ) -> tuple[Tensor, ...]:
+        """What ``encode_streams`` gives, of latents moved in so many steps to cost less; not all quantizers can."""
+        raise CodecError(f"latents of {type(self).__name__} are not refined: encode without --refine")
 
     def coders(self) -> StreamCoders:
         """Coders of streams that are part of it, by the stream's name; all others have those of a prior, or none."""

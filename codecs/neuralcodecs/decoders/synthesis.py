@@ -11,13 +11,16 @@ from torch import Tensor, nn
 from neuralcodecs.codec import Decoder
 from neuralcodecs.codes import Shape
 from neuralcodecs.errors import CodecError
-from neuralcodecs.layers import DepthToSpace
+from neuralcodecs.layers import DepthToSpace, keep_variance
 from neuralcodecs.layers.bottleneck import bottlenecks
 from neuralcodecs.layers.gdn import GDN1
 
 
 class SynthesisDecoder(Decoder):
-    """Latents to pictures: per stage a convolution of kernel 3 and depth to space, and what bends before it.
+    """Latents to pictures: per stage what doubles, then what bends, but for the last.
+
+    ``blocks=0``: transposed convolutions of kernel 5 and IGDN1, as published; otherwise convolutions of kernel 3 with
+    depth to space, and residual bottlenecks.
 
     Args:
         dim: of the latents.
@@ -44,13 +47,21 @@ class SynthesisDecoder(Decoder):
             raise CodecError(f"{len(channel_widths)} channel_widths make strides {made}, the encoder's are {strides}")
         layers: list[nn.Module] = []
         for before, now in itertools.pairwise([dim, *channel_widths, channels]):
-            layers += [nn.Conv2d(before, now * 4, 3, padding=1), DepthToSpace()]
-            layers += bottlenecks(now, blocks) if blocks else [GDN1(now, inverse=True)]
+            layers += _shuffled(before, now, blocks) if blocks else _transposed(before, now)
         del layers[-max(blocks, 1) :]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, latents: Float[Tensor, "b d i j"]) -> Float[Tensor, "b c h w"]:
         return self.layers(latents)
+
+
+def _shuffled(before: int, now: int, blocks: int) -> list[nn.Module]:
+    return [keep_variance(nn.Conv2d(before, now * 4, 3, padding=1)), DepthToSpace(), *bottlenecks(now, blocks)]
+
+
+def _transposed(before: int, now: int) -> list[nn.Module]:
+    grow = nn.ConvTranspose2d(before, now, 5, 2, padding=2, output_padding=1)
+    return [keep_variance(grow), GDN1(now, inverse=True)]
 
 
 class LinearDecoder(Decoder):

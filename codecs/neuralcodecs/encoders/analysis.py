@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from neuralcodecs.codec import Encoder
 from neuralcodecs.codes import Shape
 from neuralcodecs.errors import CodecError
-from neuralcodecs.layers import Conv, pad_to
+from neuralcodecs.layers import Conv, keep_variance, pad_to
 from neuralcodecs.layers.bottleneck import bottlenecks
 from neuralcodecs.layers.gdn import GDN1
 
@@ -22,7 +22,7 @@ class AnalysisEncoder(Encoder):
         Conv 5 / 2 -> bend -> Conv 5 / 2 -> bend -> ... -> Conv 5 / 2
 
     ``blocks=0`` bends by GDN1; otherwise by so many residual bottlenecks. The signal is first padded at its far ends to
-    a multiple of the stride by repeating its last values.
+    a multiple of the stride by repeating its last values. Fresh weights keep the variance of the signal.
 
     Args:
         channels: of the signal.
@@ -41,7 +41,7 @@ class AnalysisEncoder(Encoder):
         self.strides = (2 ** (len(channel_widths) + 1),) * 2
         layers: list[nn.Module] = []
         for before, now in itertools.pairwise([channels, *channel_widths, dim]):
-            layers.append(Conv(nn.Conv2d(before, now, 5, stride=2)))
+            layers.append(Conv(keep_variance(nn.Conv2d(before, now, 5, stride=2))))
             layers += bottlenecks(now, blocks) if blocks else [GDN1(now)]
         del layers[-max(blocks, 1) :]
         self.layers = nn.Sequential(*layers)

@@ -10,13 +10,15 @@ class Bottleneck(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         half = max(1, width // 2)
+        last = nn.Conv2d(half, width, 1)
         self.layers = nn.Sequential(
             nn.Conv2d(width, half, 1),
             nn.ReLU(),
             nn.Conv2d(half, half, 3, padding=1),
             nn.ReLU(),
-            nn.Conv2d(half, width, 1),
+            last,
         )
+        nn.init.zeros_(last.weight)  # fresh, it is the identity
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         return x + self.layers(x)

@@ -1,6 +1,6 @@
 """The coders of a hyperprior's files: its own tables, chosen by exact integers, on the range coder.
 
-    z: the table of each channel.    codes: part after part of the context model, in each those of one table together
+z: the table of each channel.    codes: part after part of the context model, in each those of one table together
 """
 
 from collections.abc import Callable, Iterator, Mapping

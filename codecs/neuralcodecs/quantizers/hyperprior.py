@@ -7,7 +7,7 @@ Everything from z on is computed in exact integers, so that a file decodes on an
 a gain for each channel and level (https://arxiv.org/abs/2003.02012).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 
@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from neuralcodecs.codec import Quantized, Quantizer
+from neuralcodecs.codec import Distortion, Quantized, Quantizer
 from neuralcodecs.codes import Layout, Shape
 from neuralcodecs.configured import Configured
 from neuralcodecs.errors import CodecError
@@ -26,6 +26,7 @@ from neuralcodecs.quantizers.contexts import SHRINK, ContextModel, Part, Visit, 
 from neuralcodecs.quantizers.factorised import FactorisedPrior
 from neuralcodecs.quantizers.hyper_coding import HALF, LatentCoder, SideCoder, Z
 from neuralcodecs.quantizers.numerics import checked_levels
+from neuralcodecs.quantizers.rounding import Rounding, anneal, noisy, whole
 from neuralcodecs.stream_coder import StreamCoders
 
 STRIDE = 4
@@ -81,6 +82,7 @@ class Hyperprior(Quantizer):
         context: called with the features of ``hyper`` and ``dim``.
         gains: of each level, ascending: how much finer than 1 a step is. Each channel's own are learned from there.
         alphabet: values of ``z``.
+        lambdas: of each level, what it was trained with: for refinement.
     """
 
     made_by_codec = {"hyper": ("dim",), "context": ("features", "dim")}
@@ -92,11 +94,14 @@ class Hyperprior(Quantizer):
         context: ContextFactory,
         gains: tuple[float, ...] = (1.0,),
         alphabet: int = 64,
+        lambdas: tuple[float, ...] = (),
     ) -> None:
         super().__init__()
         if not gains or min(gains) <= 0:
             raise CodecError(f"gains {tuple(gains)}: give one above 0 per level")
-        self.dim, self.size = dim, alphabet
+        if lambdas and len(lambdas) != len(gains):
+            raise CodecError(f"{len(lambdas)} lambdas for {len(gains)} gains: give one each")
+        self.dim, self.size, self.lambdas = dim, alphabet, tuple(lambdas)
         self.codebook_sizes = (SYMBOLS,) * dim
         self.levels = tuple(range(1, len(gains) + 1))
         self.hyper = hyper(dim)
@@ -125,27 +130,28 @@ class Hyperprior(Quantizer):
             return self._forward(latents.float(), checked_levels(levels, self.most_levels))
 
     def _forward(self, latents: Tensor, levels: int) -> Quantized:
-        scaled = latents * self._gain(self.gains, levels)
-        z = self.hyper.analysis(scaled)
         if self.training:
             self.prior.stale.fill_(True)
-        bits = self.prior.bits(self._bounded(z) + self._noise(z)).sum()
+        scaled = latents * self._gain(self.gains, levels)
+        with nullcontext() if self.training else exact():
+            z = self.hyper.analysis(scaled)
+            values, codes, bits = self._run(scaled, z, noisy if self.training else whole)
+        return Quantized(values * self._gain(self.inverse_gains, levels), codes, {"bits": bits / len(latents)}, {})
+
+    def _run(self, scaled: Tensor, z: Tensor, rounding: Rounding) -> tuple[Tensor, Tensor, Tensor]:
+        """Values, codes and bits of all items, rounded as ``rounding`` says."""
+        coarse, counted = rounding(z, -self.size / 2, self.size / 2 - 1)
         codes = torch.zeros_like(scaled, dtype=torch.int64)
-        spent: list[Tensor] = [bits]
+        spent = [self.prior.bits(counted).sum()]
 
         def visit(part: Part, means: Tensor, index: Tensor) -> Tensor:
-            difference = scaled[:, part.first : part.last] - means
-            noisy = difference + self._noise(difference)
-            spent.append((self.conditional.bits(noisy, index) * part.mask).sum())
-            whole = rounded(difference, 1.0, LOW, HIGH)
-            codes[:, part.first : part.last] += ((whole + HALF) * part.mask).detach().long()
-            return (whole + means) * part.mask
+            symbols, counted = rounding(scaled[:, part.first : part.last] - means, LOW, HIGH)
+            spent.append((self.conditional.bits(counted, index) * part.mask).sum())
+            codes[:, part.first : part.last] += ((symbols.detach().round() + HALF) * part.mask).long()
+            return (symbols + means) * part.mask
 
-        with nullcontext() if self.training else exact():
-            features = self.hyper.back(self._whole(z), tuple(scaled.shape[2:]))
-            values = self.context(features, visit)
-        quantized = values * self._gain(self.inverse_gains, levels)
-        return Quantized(quantized, codes, {"bits": torch.stack(spent).sum() / len(latents)}, {})
+        values = self.context(self.hyper.back(coarse, tuple(scaled.shape[2:])), visit)
+        return values, codes, torch.stack(spent).sum()
 
     def coders(self) -> StreamCoders:
         return {Z: SideCoder(self.prior), MAIN: LatentCoder(self, self.codebook_sizes)}
@@ -159,18 +165,38 @@ class Hyperprior(Quantizer):
         levels = checked_levels(levels, self.most_levels)
         with torch.autocast(latents.device.type, enabled=False):
             scaled = latents.float() * self._gain(self.gains, levels)
-            z = self._whole(self.hyper.analysis(scaled))
-        codes = torch.zeros_like(scaled, dtype=torch.int64)
+            return self._streams(scaled, self.hyper.analysis(scaled), levels)
 
-        def visit(part: Part, means: Tensor, index: Tensor) -> Tensor:
-            whole = rounded(scaled[:, part.first : part.last] - means, 1.0, LOW, HIGH)
-            codes[:, part.first : part.last] += ((whole + HALF) * part.mask).long()
-            return (whole + means) * part.mask
-
+    def _streams(self, scaled: Tensor, z: Tensor, levels: int) -> tuple[Tensor, ...]:
+        if self.training:
+            raise CodecError("a hyperprior codes in evaluation only: call eval() first")
         with exact():
-            self.context(self.hyper.back(z, tuple(scaled.shape[2:])), visit)
+            _, codes, _ = self._run(scaled, z, whole)
+        coarse, _ = whole(z, -self.size / 2, self.size / 2 - 1)
         step = torch.full((len(codes), 1, 1, 1), levels - 1, dtype=torch.int64, device=codes.device)
-        return codes, z.long() + self.size // 2, step
+        return codes, coarse.long() + self.size // 2, step
+
+    def refine(
+        self, latents: Float[Tensor, "b d h w"], distortion: Distortion, steps: int, levels: int | None = None
+    ) -> tuple[Tensor, ...]:
+        """Streams of latents and ``z`` that were moved to cost less; decoders see no difference."""
+        levels = checked_levels(levels, self.most_levels)
+        if not self.lambdas:
+            raise CodecError("this model does not say what a bit is worth: give its quantizer lambdas, one per level")
+        worth, gain = self.lambdas[levels - 1], self._gain(self.gains, levels).detach()
+        back = self._gain(self.inverse_gains, levels).detach()
+        start = latents.detach().float() * gain
+        self.train()  # the networks in floats, which have gradients
+
+        def cost(moving: Sequence[Tensor], rounding: Rounding) -> Tensor:
+            values, _, bits = self._run(moving[0], moving[1], rounding)
+            return bits + worth * distortion(values * back)
+
+        try:
+            scaled, z = anneal([start, self.hyper.analysis(start).detach()], cost, steps)
+        finally:
+            self.eval()
+        return self._streams(scaled, z, levels)
 
     def decode(self, codes: Int64[Tensor, "b d h w"]) -> Float[Tensor, "b d h w"]:
         raise CodecError("these codes are differences from means: decode them with their side streams")
@@ -186,8 +212,7 @@ class Hyperprior(Quantizer):
         if self.training:
             raise CodecError("a hyperprior codes in evaluation only: call eval() first")
         with exact():
-            whole = (z - self.size // 2).to(self.gains)
-            return self.context(self.hyper.back(whole, tuple(like.shape[2:])), visit)
+            return self.context(self.hyper.back((z - self.size // 2).to(self.gains), tuple(like.shape[2:])), visit)
 
     def train(self, mode: bool = True) -> "Hyperprior":
         super().train(mode)
@@ -197,17 +222,6 @@ class Hyperprior(Quantizer):
 
     def _gain(self, logs: Tensor, levels: int) -> Tensor:
         return logs[levels - 1].exp()[:, None, None]
-
-    def _bounded(self, z: Tensor) -> Tensor:
-        return z.clamp(-self.size / 2, self.size / 2 - 1)
-
-    def _whole(self, z: Tensor) -> Tensor:
-        return rounded(z, 1.0, -self.size / 2, self.size / 2 - 1)
-
-    def _noise(self, like: Tensor) -> Tensor:
-        if not self.training:
-            return like.round() - like
-        return torch.rand_like(like) - 0.5
 
 
 def _given(codes: Tensor, part: Part, means: Tensor, index: Tensor) -> Tensor:
