@@ -6,6 +6,7 @@ from neuralcodecs.decoders.contextual import ContextualDecoder
 from neuralcodecs.decoders.dac import DACDecoder
 from neuralcodecs.decoders.light import LightDecoder
 from neuralcodecs.decoders.noise import NoiseDecoder
+from neuralcodecs.decoders.scanned import ScannedDecoder
 from neuralcodecs.decoders.seanet import SEANetDecoder
 from neuralcodecs.decoders.synthesis import LinearDecoder, SynthesisDecoder, TwoLayerDecoder
 from neuralcodecs.decoders.upsampled import UpsampledDecoder
@@ -20,6 +21,7 @@ __all__ = [
     "LinearDecoder",
     "NoiseDecoder",
     "SEANetDecoder",
+    "ScannedDecoder",
     "SpatialNorm",
     "SynthesisDecoder",
     "TwoLayerDecoder",

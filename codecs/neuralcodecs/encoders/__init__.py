@@ -5,6 +5,7 @@ from neuralcodecs.encoders.cnn import CNNEncoder
 from neuralcodecs.encoders.contextual import ContextualEncoder
 from neuralcodecs.encoders.dac import DACEncoder
 from neuralcodecs.encoders.downsampled import DownsampledEncoder
+from neuralcodecs.encoders.scanned import ScannedEncoder
 from neuralcodecs.encoders.seanet import SEANetEncoder
 from neuralcodecs.encoders.vit import ViTEncoder
 
@@ -15,5 +16,6 @@ __all__ = [
     "DACEncoder",
     "DownsampledEncoder",
     "SEANetEncoder",
+    "ScannedEncoder",
     "ViTEncoder",
 ]
