@@ -15,7 +15,7 @@ ALLOWED = {
     "bitstream": {"errors", "bitstream"},
     "layers": {"errors", "layers"},
     "encoders": PARTS | {"encoders"},
-    "quantizers": PARTS | {"quantizers"},
+    "quantizers": PARTS | {"quantizers", "bitstream"},
     "decoders": PARTS | {"decoders"},
     "priors": PARTS | {"priors"},
     "audio": PARTS | {"encoders", "quantizers", "decoders", "audio", "sources", "cache"},

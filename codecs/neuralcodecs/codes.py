@@ -4,12 +4,23 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 Shape = tuple[int, ...]
+FREE = -1
+"""Of an axis of a side stream: as long as its writer likes (a text beside a picture)."""
+
+
+class Layout(NamedTuple):
+    """What a stream looks like before there is one: its name, the alphabets of its rows and its grid."""
+
+    name: str
+    alphabet: Shape
+    grid: Shape
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,7 @@ class Pieces(NamedTuple):
 
 def decode_span(codec: Codec, reader: Reader, first: int, last: int) -> Float[Tensor, "c t"]:
     """Samples ``first`` to ``last`` (exclusive) of the whole decode; reads only the chunks that these need."""
+    _check_local(codec)
     parts = Parts(reader.chunks, reader.read)
     header = reader.header  # after the chunks, which tell the lengths of an open file
     if codec.segmenter is None:
@@ -70,6 +71,7 @@ def salvage(codec: Codec, reader: Reader, source: Path) -> Rest:
 
     Around a lost range a decoder without pieces starts afresh: a few frames after it differ from the whole decode.
     """
+    _check_local(codec)
     found = reader.salvage()
     if not found.chunks:
         raise CodecError("no chunk is intact: nothing can be salvaged")
@@ -82,6 +84,11 @@ def salvage(codec: Codec, reader: Reader, source: Path) -> Rest:
         crop(signal, box).copy_(fit(part, extent(box)))
         kept.append(box)
     return Rest(header, signal, _lost(kept, header.shape), found.header.is_open)
+
+
+def _check_local(codec: Codec) -> None:
+    if codec.sided:
+        raise CodecError("codes with side streams are decoded whole: no part of this file can be decoded by itself")
 
 
 class Parts:

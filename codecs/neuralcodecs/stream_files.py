@@ -18,7 +18,6 @@ from neuralcodecs.coding import Coding
 from neuralcodecs.errors import CodecError
 from neuralcodecs.files import Report, admit, check_header, header_for, original_of
 from neuralcodecs.medium import Blocks, SignalInfo
-from neuralcodecs.pieces import SCALE_ALPHABET
 from neuralcodecs.pretrained import fingerprint
 from neuralcodecs.streaming import decode_blocks, encode_blocks
 
@@ -129,9 +128,6 @@ def report_of(codec: Codec, header: Header, size: int) -> Report:
 
 
 def _streams(codec: Codec, levels: int, length: int) -> tuple[StreamSpec, ...]:
-    known = length != UNKNOWN
-    grid = codec.grid((length,)) if known else (UNKNOWN,)
-    main = StreamSpec("codes", codec.quantizer.codebook_sizes[:levels], grid)
-    if codec.scaler is None:
-        return (main,)
-    return main, StreamSpec("scale", (SCALE_ALPHABET,), (len(codec.pieces((length,))) if known else UNKNOWN,))
+    if length != UNKNOWN:
+        return tuple(StreamSpec(*layout) for layout in codec.layouts((length,), levels))
+    return tuple(StreamSpec(n, sizes, (UNKNOWN,)) for n, sizes, _ in codec.layouts(codec.encoder.strides, levels))

@@ -1,12 +1,20 @@
 """Audio edges: files, datasets, losses, discriminators, metrics."""
 
 from neuralcodecs.audio.augment import GainAndMix
-from neuralcodecs.audio.losses import EncodecMel, MultiScaleMel, MultiScaleSTFT, NoiseToSignal, WaveformL1
+from neuralcodecs.audio.losses import (
+    CompressedSpectrum,
+    EncodecMel,
+    MultiScaleMel,
+    MultiScaleSTFT,
+    NoiseToSignal,
+    WaveformL1,
+)
 from neuralcodecs.audio.medium import Audio
 from neuralcodecs.audio.segments import OverlapAdd, RootMeanSquare
 
 __all__ = [
     "Audio",
+    "CompressedSpectrum",
     "EncodecMel",
     "GainAndMix",
     "MultiScaleMel",

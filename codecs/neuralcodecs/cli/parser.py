@@ -57,6 +57,12 @@ def _encode(commands: Commands) -> None:
     rate = parser.add_mutually_exclusive_group()
     rate.add_argument("-b", "--bitrate", type=float, help="at most this: kbit/s for audio, bit/pixel for images")
     rate.add_argument("--levels", type=int, help="number of codebooks to use")
+    parser.add_argument(
+        "--refine",
+        type=int,
+        metavar="STEPS",
+        help="move latents (SGA) for so many steps, 1000 say: slow, smaller files",
+    )
     parser.add_argument("--prior", choices=["none", "static", "adaptive", "learned"], help=PRIOR)
     parser.add_argument("--metadata", action="store_true", help="store the input's name and sample format in the file")
     parser.add_argument("--title", help="store this title in the file")

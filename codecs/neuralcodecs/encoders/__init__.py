@@ -1,10 +1,21 @@
 """Encoders."""
 
+from neuralcodecs.encoders.analysis import AnalysisEncoder
 from neuralcodecs.encoders.cnn import CNNEncoder
 from neuralcodecs.encoders.contextual import ContextualEncoder
 from neuralcodecs.encoders.dac import DACEncoder
 from neuralcodecs.encoders.downsampled import DownsampledEncoder
+from neuralcodecs.encoders.scanned import ScannedEncoder
 from neuralcodecs.encoders.seanet import SEANetEncoder
 from neuralcodecs.encoders.vit import ViTEncoder
 
-__all__ = ["CNNEncoder", "ContextualEncoder", "DACEncoder", "DownsampledEncoder", "SEANetEncoder", "ViTEncoder"]
+__all__ = [
+    "AnalysisEncoder",
+    "CNNEncoder",
+    "ContextualEncoder",
+    "DACEncoder",
+    "DownsampledEncoder",
+    "SEANetEncoder",
+    "ScannedEncoder",
+    "ViTEncoder",
+]

@@ -72,7 +72,7 @@ def evaluate(
         speed_unit=codec.medium.speed_unit,
         definitions={name: metric.definition for metric in metrics for name in metric.names},
     )
-    histograms = {n: [np.zeros(k, dtype=np.int64) for k in codec.quantizer.codebook_sizes[:n]] for n in levels}
+    histograms = {n: [np.zeros(k, dtype=np.int64) for k in codec.quantizer.alphabet(n)] for n in levels}
     gathering = {n: [metric.fresh() for metric in metrics] for n in levels}
     identity, coding = fingerprint(codec), Coding(codec)
     with evaluating(codec):

@@ -11,10 +11,11 @@ from neuralcodecs.training.games import Hinge, LeastSquares, LeCam, Linear, Mixe
 from neuralcodecs.training.image_data import ImageDataModule
 from neuralcodecs.training.interrupt import SaveOnExit
 from neuralcodecs.training.judge import EvaluateCheckpoints
-from neuralcodecs.training.objectives import Reconstruct, Weighted
+from neuralcodecs.training.objectives import RateDistortion, Reconstruct, Weighted
 from neuralcodecs.training.stage import Stage
 from neuralcodecs.training.task import CodecTask, Optimization, OptimizerGroup
 from neuralcodecs.training.throughput import Throughput
+from neuralcodecs.training.tradeoff import Lambdas, TargetRates
 
 __all__ = [
     "Adversary",
@@ -26,6 +27,7 @@ __all__ = [
     "EvaluateCheckpoints",
     "Hinge",
     "ImageDataModule",
+    "Lambdas",
     "LeCam",
     "LeastSquares",
     "Linear",
@@ -34,10 +36,12 @@ __all__ = [
     "NonSaturating",
     "Optimization",
     "OptimizerGroup",
+    "RateDistortion",
     "Reconstruct",
     "SaveOnExit",
     "Source",
     "Stage",
+    "TargetRates",
     "Throughput",
     "WeightAverage",
     "Weighted",
