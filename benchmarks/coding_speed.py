@@ -71,6 +71,7 @@ def run_theirs(signal: torch.Tensor) -> None:
     model.set_target_bandwidth(6.0)
     lm = LMModel(32, 1024, num_layers=5, dim=200, past_context=int(3.5 * model.frame_rate)).eval()
     model.get_lm_model = lambda: lm  # the package would download one
+    model.name = "encodec_24khz"  # which the package leaves unset without its weights
     compress.MODELS = {"encodec_24khz": lambda: model}
     seconds = signal.shape[1] / RATE
     encoding, data = timed(lambda: compress.compress(model, signal, use_lm=True))
