@@ -5,9 +5,11 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
+from bitstream_forgery import reseal, take_apart
 from coded import KINDS, with_priors
 from examples import clip, make_codec, speech
 
@@ -18,6 +20,7 @@ from neuralcodecs.coding import Coding
 from neuralcodecs.errors import CodecError
 from neuralcodecs.evaluation.measure import evaluate
 from neuralcodecs.files import decode_file, encode_file, encode_signals, open_codes, read_codes, write_codes
+from neuralcodecs.medium import SignalInfo
 from neuralcodecs.prior_coders import AdaptivePriorCoder, LearnedPriorCoder, StaticPriorCoder
 from neuralcodecs.priors.autoregressive import FactorisedTransformer, ParallelTransformer
 from neuralcodecs.priors.counted import StaticPrior
@@ -168,6 +171,30 @@ def test_streamed_files_are_the_whole_ones_and_parts_decode(kind: str, codec: Co
     with open_codes(tmp_path / "whole.ncs") as reader:
         reader.use(coding.payloads)
         assert torch.allclose(decode_span(codec, reader, 3000, 9000), whole[:, 3000:9000], atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["static", "adaptive", "learned"])
+def test_forged_payloads_and_headers_are_refused_or_codes(kind: str, codec: Codec, tmp_path: Path) -> None:
+    """With every CRC right: what decodes is of the alphabet, all else is a CodecError."""
+    encode_file(codec, clip(tmp_path, 6000), tmp_path / "a.ncs", 2)
+    codes = encode_signals(codec, [codec.medium.read(tmp_path / "clip.wav")[0]], 2)[0]
+    write_codes(tmp_path / "a.ncs", codec, codes, SignalInfo(16000, 1, codes.shapes[0]), coding=Coding(codec, kind))
+    parts = take_apart((tmp_path / "a.ncs").read_bytes())
+    chunk = parts.chunks[0]
+    rng, refused = np.random.default_rng(0), 0
+    for _ in range(40):
+        payload, body = bytearray(chunk.payload), bytearray(parts.body)
+        where = payload if rng.random() < 0.7 else body
+        where[rng.integers(len(where))] ^= 1 << int(rng.integers(8))
+        forged = parts._replace(body=bytes(body), chunks=(chunk._replace(payload=bytes(payload)), *parts.chunks[1:]))
+        (tmp_path / "b.ncs").write_bytes(reseal(forged))
+        try:
+            read = read_codes(tmp_path / "b.ncs", codec)[0]["codes"]
+        except CodecError:
+            refused += 1
+        else:
+            assert read.min() >= 0 and read.max() < 60
+    assert refused >= 30
 
 
 @pytest.mark.parametrize("kind", KINDS)
