@@ -111,3 +111,11 @@ def before(codes: Int64[Tensor, "b q n"], alphabet: Shape) -> Int64[Tensor, "b n
     """The codes of the position before; the first has the symbol after the alphabet."""
     first = codes.new_tensor(alphabet[: codes.shape[1]]).view(1, -1, 1).expand(len(codes), -1, 1)
     return torch.cat([first, codes[..., :-1]], -1).transpose(1, 2)
+
+
+def table_bits(prior: TokenPrior, codes: Int64[Tensor, "b q n"], cond: Int64[Tensor, "_ c m"] | None = None) -> float:
+    """Bits that the codes take with the tables of ``prior``, as written but for the coder's few at the end."""
+    tables = prior.teacher_forced(codes, cond)
+    symbols = codes.transpose(1, 2).unsqueeze(-1)
+    units = tables.gather(-1, symbols + 1) - tables.gather(-1, symbols)
+    return float((PRECISION - units.double().log2()).sum())

@@ -12,8 +12,9 @@ from neuralcodecs.training.image_data import ImageDataModule
 from neuralcodecs.training.interrupt import SaveOnExit
 from neuralcodecs.training.judge import EvaluateCheckpoints
 from neuralcodecs.training.objectives import Reconstruct, Weighted
+from neuralcodecs.training.optimization import Optimization, OptimizerGroup
 from neuralcodecs.training.stage import Stage
-from neuralcodecs.training.task import CodecTask, Optimization, OptimizerGroup
+from neuralcodecs.training.task import CodecTask
 from neuralcodecs.training.throughput import Throughput
 
 __all__ = [
