@@ -77,9 +77,7 @@ class MaskedTransformer(LearnedPrior):
         content = torch.cat([begin, self.embeddings(flat).sum(-2) + given], 1)
         query = self.asked(torch.zeros_like(flat[..., :1])).sum(-2) + given
         x = torch.cat([content, query], 1)
-        seen, place = visible(
-            times_of(self.schedule, grid, known), offsets(grid, self.reach), self.sizes[0], self.reach
-        )
+        seen, place = visible(times_of(self.schedule, grid, known), offsets(grid, self.reach), self.begin)
         for block in self.layers:
             x = _attend(cast(Block, block), x, content.shape[1], seen.to(x.device), place.to(x.device))
         return self.head(x[:, content.shape[1] :].unsqueeze(-2).expand(-1, -1, levels, -1))

@@ -13,6 +13,8 @@ from neuralcodecs.training.interrupt import SaveOnExit
 from neuralcodecs.training.judge import EvaluateCheckpoints
 from neuralcodecs.training.objectives import Reconstruct, Weighted
 from neuralcodecs.training.optimization import Optimization, OptimizerGroup
+from neuralcodecs.training.prior_judge import EvaluatePrior
+from neuralcodecs.training.prior_task import PriorTask
 from neuralcodecs.training.stage import Stage
 from neuralcodecs.training.task import CodecTask
 from neuralcodecs.training.throughput import Throughput
@@ -25,6 +27,7 @@ __all__ = [
     "Batch",
     "CodecTask",
     "EvaluateCheckpoints",
+    "EvaluatePrior",
     "Hinge",
     "ImageDataModule",
     "LeCam",
@@ -35,6 +38,7 @@ __all__ = [
     "NonSaturating",
     "Optimization",
     "OptimizerGroup",
+    "PriorTask",
     "Reconstruct",
     "SaveOnExit",
     "Source",
