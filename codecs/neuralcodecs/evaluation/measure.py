@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from neuralcodecs.codec import Codec
@@ -45,10 +45,10 @@ def find_files(sources: Sequence[str | Path], suffixes: tuple[str, ...], limit: 
 
 
 @contextmanager
-def evaluating(codec: Codec) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
     """Evaluation mode inside the block; after it every module is in the mode that it had, frozen parts included."""
-    modes = {module: module.training for module in codec.modules()}
-    codec.eval()
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
     try:
         yield
     finally:

@@ -5,7 +5,7 @@ at once, each given all of earlier times. What the receiver has already is of ti
 """
 
 import math
-from typing import Protocol, runtime_checkable
+from abc import ABC, abstractmethod
 
 import torch
 from jaxtyping import Bool, Int64
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from neuralcodecs.codes import Shape
+from neuralcodecs.configured import Configured
 from neuralcodecs.errors import CodecError
 
 GIVEN = -1
@@ -20,12 +21,12 @@ LARGEST_GRID = 2**14
 """Positions: every one may see every other."""
 
 
-@runtime_checkable
-class Schedule(Protocol):
+class Schedule(Configured, ABC):
     """When each position of a grid is coded."""
 
+    @abstractmethod
     def times(self, grid: Shape) -> Int64[Tensor, " n"]:
-        """Time, from 0, of each position in row-major order; equal on every machine."""
+        """Time, from 0, of each of the grid's positions in row-major order; several may share one."""
 
 
 def times_of(schedule: Schedule, grid: Shape, known: Bool[Tensor, " n"] | None) -> Int64[Tensor, " n"]:
