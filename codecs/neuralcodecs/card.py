@@ -40,6 +40,7 @@ def card(codec: Codec, identity: str, metrics: dict[str, Any] | None) -> str:
         f"* {type(medium).__name__}, {medium.channels} channels" + (f", {medium.rate} Hz" if medium.rate else ""),
         f"* {count:,} parameters; {len(bits)} codebooks; strides {list(codec.encoder.strides)}",
         *(f"* {n} levels: {rate:.3g} {medium.unit} nominal" for n, rate in rates.items()),
+        *(f"* {name} prior {p.fingerprint.hex()}: entropy coding of its files" for name, p in codec.priors.items()),
         "",
         "```sh",
         "neuralcodecs encode INPUT -m THIS_MODEL",

@@ -13,19 +13,19 @@ from neuralcodecs.codec import Codec
 from neuralcodecs.codes import Codes, Shape, Stream
 from neuralcodecs.errors import CodecError
 from neuralcodecs.pieces import extent
-
-CHUNK_SECONDS = 10
+from neuralcodecs.stream_coder import CHUNK_SECONDS
 
 
 class Chunker:
-    """Cuts the codes of one signal into chunks of at most CHUNK_SECONDS along the main stream's first axis.
+    """Cuts the codes of one signal into chunks of at most ``seconds`` along the main stream's first axis.
 
     Between pieces where the codec has some. Side streams have one position per piece: each chunk carries those of the
     pieces that begin in it.
     """
 
-    def __init__(self, codec: Codec) -> None:
+    def __init__(self, codec: Codec, seconds: int = CHUNK_SECONDS) -> None:
         self._codec = codec
+        self._seconds = seconds
         self._length = 0
         self._starts: list[int] = []
         self._held: list[np.ndarray] = []
@@ -40,7 +40,7 @@ class Chunker:
         new = [stream.values[0].cpu().numpy() for stream in codes]
         self._held = [np.concatenate(both, axis=1) for both in zip(self._held, new, strict=True)] if self._held else new
         self._starts = self._starts or [0] * len(new)
-        most = _positions(self._codec, self._held[0])
+        most = _positions(self._codec, self._held[0], self._seconds)
         ends = self._ends((self._length, *across), last)
         while (waiting := self._held[0].shape[1]) >= most or (last and waiting):
             stop = self._starts[0] + min(most, waiting)
@@ -74,9 +74,9 @@ class Chunker:
         return np.cumsum([encoder.frames(extent(box))[0] for box in self._codec.pieces(shape)]).tolist()
 
 
-def chunks_of(codec: Codec, codes: Iterable[Codes]) -> Iterator[Chunk]:
+def chunks_of(codec: Codec, codes: Iterable[Codes], seconds: int = CHUNK_SECONDS) -> Iterator[Chunk]:
     """The chunks of one signal's codes in parts as a stream of ``codec`` gives them, or in one."""
-    chunker = Chunker(codec)
+    chunker = Chunker(codec, seconds)
     held = None
     for part in codes:
         if held is not None:
@@ -133,7 +133,7 @@ def _reach(codec: Codec, header: Header, seen: Sequence[int]) -> int:
     return (pieces - 1) * stride + segment if pieces > 0 else 0
 
 
-def _positions(codec: Codec, values: np.ndarray) -> int:
+def _positions(codec: Codec, values: np.ndarray, seconds: int) -> int:
     """The most positions of the first axis that a chunk may have."""
     rows = max(1, math.prod(values.shape[2:]))
     most = min(CHUNK_POSITIONS // rows, CHUNK_SYMBOLS // (rows * len(values)))
@@ -143,4 +143,4 @@ def _positions(codec: Codec, values: np.ndarray) -> int:
         return most
     strides = codec.encoder.strides
     positions = codec.encoder.frames(strides)[0]
-    return min(most, max(1, CHUNK_SECONDS * codec.medium.rate * positions // strides[0]))
+    return min(most, max(1, seconds * codec.medium.rate * positions // strides[0]))

@@ -22,6 +22,7 @@ from neuralcodecs.layers.streamed import Streamed
 from neuralcodecs.medium import Medium
 from neuralcodecs.pieces import Box, Scaler, Segmenter, crop, extent, fit, joined, scale_of, scale_stream, stack_padded
 from neuralcodecs.published import Published
+from neuralcodecs.stream_coder import StreamCoders
 from neuralcodecs.streaming import Streams
 
 
@@ -76,6 +77,10 @@ class Quantizer(Configured, nn.Module, ABC):
     @abstractmethod
     def decode(self, codes: Int64[Tensor, "b q *grid"]) -> Float[Tensor, "b d *grid"]:
         """Latents of codes; ``q`` may be any number of levels up to all of them."""
+
+    def coders(self) -> StreamCoders:
+        """Coders of streams that are part of it, by the stream's name; all others have those of a prior, or none."""
+        return {}
 
     def update(self) -> None:
         """Apply what training forwards have gathered (codebook statistics); called once per optimizer step.

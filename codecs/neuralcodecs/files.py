@@ -18,6 +18,7 @@ from neuralcodecs.bitstream.metadata import Metadata
 from neuralcodecs.chunking import chunks_of
 from neuralcodecs.codec import Codec
 from neuralcodecs.codes import Codes, Shape, Stream
+from neuralcodecs.coding import Coding, use_coders
 from neuralcodecs.errors import CodecError
 from neuralcodecs.medium import SignalInfo
 from neuralcodecs.pieces import SCALE_ALPHABET
@@ -88,18 +89,21 @@ def write_codes(
     original: SignalInfo,
     identity: bytes | None = None,
     metadata: Metadata | None = None,
+    coding: Coding | None = None,
 ) -> int:
     """Write the codes of one signal; returns the file's size in bytes.
 
     ``identity``: the codec's fingerprint, from whoever handles many files; it costs a hash over all weights.
+    ``coding``: with which prior; None: the best that the codec has.
     """
+    coding = coding or Coding(codec)
     if len(codes.shapes) != 1:
         raise CodecError(f"a file holds one signal, these codes have {len(codes.shapes)}: write codes.item(i)")
     shape = codes.shapes[0]
     streams = tuple(StreamSpec(s.name, tuple(s.alphabet), s.grids[0]) for s in codes)
-    header = header_for(codec, shape, streams, original, identity or fingerprint(codec), metadata)
+    header = coding.header(header_for(codec, shape, streams, original, identity or fingerprint(codec), metadata))
     with atomic(target) as temporary, temporary.open("wb") as file:
-        write(file, header, chunks_of(codec, [codes]))
+        write(file, header, chunks_of(codec, [codes], coding.chunk_seconds), coders=coding.payloads)
     return target.stat().st_size
 
 
@@ -180,10 +184,12 @@ def levels_for(codec: Codec, bitrate: float) -> int:
     return fitting[-1]
 
 
-def check_fingerprint(header: Header, source: Path, own: bytes) -> None:
-    """CodecError when another model made the file than the one whose fingerprint is ``own``."""
-    if header.fingerprint != own:
-        raise CodecError(f"{source} was made by model {header.fingerprint.hex()}, not by {own.hex()}: name it with -m")
+def admit(codec: Codec, reader: Reader, source: Path, own: bytes) -> None:
+    """Let ``codec``, whose fingerprint is ``own``, decode the file; CodecError when another model or prior made it."""
+    made_by = reader.header.fingerprint
+    if made_by != own:
+        raise CodecError(f"{source} was made by model {made_by.hex()}, not by {own.hex()}: name it with -m")
+    use_coders(codec, reader, source)
 
 
 def checked_header(codec: Codec, reader: Reader, source: Path, own: bytes) -> Header:
@@ -191,7 +197,7 @@ def checked_header(codec: Codec, reader: Reader, source: Path, own: bytes) -> He
 
     ``own``: the codec's fingerprint.
     """
-    check_fingerprint(reader.header, source, own)
+    admit(codec, reader, source, own)
     _ = reader.chunks  # the heads alone, up to the lengths of an open file
     check_header(codec, reader.header, source)
     return reader.header

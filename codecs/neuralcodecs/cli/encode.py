@@ -14,6 +14,7 @@ from neuralcodecs.cli.jobs import Job, incoming, outgoing, plan, sink
 from neuralcodecs.cli.load import load_model
 from neuralcodecs.cli.work import Done, Worker
 from neuralcodecs.codes import Codes, Shape
+from neuralcodecs.coding import Coding
 from neuralcodecs.files import SUFFIX, Report, encode_signals, levels_for, report, write_codes
 from neuralcodecs.medium import Blocks, SignalInfo
 from neuralcodecs.stream_files import can_stream, encode_stream, is_long
@@ -48,6 +49,7 @@ class _Encoding:
         self.medium = self.codec.medium
         self.levels = options.levels if options.bitrate is None else levels_for(self.codec, options.bitrate)
         self.codec.check_levels(self.levels)  # before anything is read
+        self.coding = Coding(self.codec, options.prior)
         self.streams = can_stream(self.codec)
 
     def read(self, job: Job) -> _Input:
@@ -71,7 +73,7 @@ class _Encoding:
         if codes is None or item.read is None:
             return self._stream(job, item)
         with outgoing(item.target, SUFFIX) as path:
-            size = write_codes(path, self.codec, codes, item.read[1], self.identity, item.metadata)
+            size = write_codes(path, self.codec, codes, item.read[1], self.identity, item.metadata, self.coding)
         return self._done(item.target, report(self.codec, codes, size), codes.shapes[0])
 
     def _read(self, path: Path) -> tuple[Tensor, SignalInfo] | None:
@@ -81,7 +83,7 @@ class _Encoding:
 
     def _stream(self, job: Job, item: _Input) -> Done:
         with self._blocks(job) as blocks, sink(item.target) as file:
-            cost = encode_stream(self.codec, blocks, file, self.levels, self.identity, item.metadata)
+            cost = encode_stream(self.codec, blocks, file, self.levels, self.identity, item.metadata, self.coding)
         return self._done(item.target, cost, blocks.shape)
 
     @contextmanager

@@ -9,6 +9,7 @@ from neuralcodecs.cli.status import EPILOG
 
 MODEL = "a name from `neuralcodecs models`, a run's folder, a checkpoint, an exported folder or a hub id"
 PLACE = "a folder; a plain word is a name under which `neuralcodecs models` lists it"
+PRIOR = "entropy coding of the codes; default: the best that the model has (none is fixed width)"
 
 Commands = Any  # argparse's own type of it is private
 
@@ -55,6 +56,7 @@ def _encode(commands: Commands) -> None:
     rate = parser.add_mutually_exclusive_group()
     rate.add_argument("-b", "--bitrate", type=float, help="at most this: kbit/s for audio, bit/pixel for images")
     rate.add_argument("--levels", type=int, help="number of codebooks to use")
+    parser.add_argument("--prior", choices=["none", "static", "adaptive", "learned"], help=PRIOR)
     parser.add_argument("--metadata", action="store_true", help="store the input's name and sample format in the file")
     parser.add_argument("--title", help="store this title in the file")
 
