@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from neuralcodecs.errors import CodecError
+from neuralcodecs.learned_coders import coder_of
 from neuralcodecs.lm.orders import Masked, Raster, Wavefront
 from neuralcodecs.masked_coder import MaskedCoder
 from neuralcodecs.priors.grid import Schedule, times_of
@@ -117,8 +118,8 @@ def test_payloads_round_trip_and_known_positions_cost_nothing(name: str) -> None
     codes = codes_of(1)[0]
     data = coder.encode(codes)
     assert torch.equal(coder.decode(data, 2, GRID), codes)
-    known = outside_box(GRID)
-    given = codes.masked_fill(~known.view(GRID), 0)
+    known = outside_box(GRID).view(GRID)
+    given = codes.masked_fill(~known, 0)
     part = coder.encode(codes, known=known)
     assert torch.equal(coder.decode(part, 2, GRID, known=known, codes=given), codes)
     sent = int((~known).sum()) / known.numel()
@@ -127,6 +128,18 @@ def test_payloads_round_trip_and_known_positions_cost_nothing(name: str) -> None
     for damaged in (data[:-4], data + b"\0\0\0\0", b""):
         with pytest.raises(CodecError):
             coder.decode(damaged, 2, GRID)
+
+
+def test_large_grids_are_cut_and_a_stream_coder_says_the_same() -> None:
+    prior = model_of(Wavefront(2)).export()
+    codes = codes_of(1, (50, 60))[0]
+    data = MaskedCoder(prior).encode(codes)
+    assert torch.equal(MaskedCoder(prior).decode(data, 2, (50, 60)), codes)
+    coder = coder_of(prior, ALPHABET)
+    assert coder.encode(codes, {}) == data
+    assert torch.equal(coder.decode(data, 2, (50, 60), {}), codes)
+    parts = [prior.ideal_bits(part[None]) for part in codes.split(34, 1)]
+    assert coder.bits(codes, {}) == pytest.approx(sum(parts)) == pytest.approx(8 * len(data), rel=0.001)
 
 
 @pytest.mark.parametrize("axes", [1, 2, 3])

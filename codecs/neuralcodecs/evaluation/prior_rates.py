@@ -7,7 +7,6 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import singledispatch
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,16 +20,12 @@ from neuralcodecs.codec import Codec
 from neuralcodecs.codes import Shape
 from neuralcodecs.errors import CodecError
 from neuralcodecs.evaluation.measure import evaluating
-from neuralcodecs.masked_coder import MaskedCoder
+from neuralcodecs.learned_coders import coder_of
 from neuralcodecs.priors.counted import AdaptivePrior, StaticPrior
-from neuralcodecs.priors.integer import IntegerPrior, Sealed
-from neuralcodecs.priors.integer_masked import IntegerMasked
+from neuralcodecs.priors.grid import rows_together
+from neuralcodecs.priors.integer import Sealed
 from neuralcodecs.priors.learned import LearnedPrior
 from neuralcodecs.priors.prior import table_bits
-from neuralcodecs.token_coder import LaneCoder
-
-POSITIONS = 2048
-"""Of a grid that are coded together; longer ones are cut along their first axis, which bounds memory."""
 
 
 class Coded(NamedTuple):
@@ -40,8 +35,8 @@ class Coded(NamedTuple):
     shape: Shape
 
     def pieces(self) -> Iterator[Int64[Tensor, "1 q *grid"]]:
-        rows = max(1, POSITIONS // math.prod(self.values.shape[3:]))
-        yield from self.values.split(rows, 2)
+        """What the float network and its export are measured on; bounds memory."""
+        yield from self.values.split(rows_together(tuple(self.values.shape[2:])), 2)
 
 
 @dataclass(frozen=True)
@@ -115,27 +110,12 @@ def write_rates(rates: Sequence[Rates], unit: str, path: Path, **facts: object) 
         temporary.write_text(json.dumps({**facts, "unit": unit, "settings": settings}, indent=1) + "\n")
 
 
-@singledispatch
-def payload(prior: Sealed, codes: Int64[Tensor, "q *grid"]) -> bytes:
-    """What a file holds of the codes of one grid."""
-    raise TypeError(f"no coder for a prior of type {type(prior).__name__}")
-
-
-@payload.register
-def _(prior: IntegerPrior, codes: Tensor) -> bytes:
-    return LaneCoder(prior).encode(codes.flatten(1))
-
-
-@payload.register
-def _(prior: IntegerMasked, codes: Tensor) -> bytes:
-    return MaskedCoder(prior).encode(codes)
-
-
 def _rates(
     codec: Codec, levels: int, files: Sequence[Coded], static: StaticPrior, model: LearnedPrior, exported: Sealed
 ) -> Rates:
     bits = dict.fromkeys(("nominal", "static", "adaptive", "learned", "integer", "written"), 0.0)
     device = next(model.parameters()).device
+    coder = coder_of(exported, tuple(codec.quantizer.codebook_sizes))
     adaptive = [AdaptivePrior((size,)) for size in codec.quantizer.codebook_sizes[:levels]]
     for file in files:
         whole = file.values.flatten(2)
@@ -145,11 +125,11 @@ def _rates(
             units = static.tables[level].diff()[row.flatten()]
             bits["static"] += float((24 - units.double().log2()).sum())
             bits["adaptive"] += table_bits(prior, row)
+        bits["written"] += 8 * len(coder.encode(file.values[0], {}))
         for piece in file.pieces():
             with torch.no_grad():
                 bits["learned"] += float(model.code_bits(piece.to(device)).double().sum())
             bits["integer"] += exported.ideal_bits(piece.to(exported.answer.device))
-            bits["written"] += 8 * len(payload(exported, piece[0]))
     extent = sum(codec.medium.extent(file.shape) for file in files)
     unit = codec.medium.bitrate(1.0, files[0].shape) * codec.medium.extent(files[0].shape)
     return Rates(levels, len(files), **{name: value * unit / extent for name, value in bits.items()})

@@ -19,6 +19,8 @@ from neuralcodecs.errors import CodecError
 GIVEN = -1
 LARGEST_GRID = 2**14
 """Positions: every one may see every other."""
+TOGETHER = 2048
+"""Positions of a grid that are coded together: memory grows with their square."""
 
 
 class Schedule(Configured, ABC):
@@ -40,6 +42,11 @@ def times_of(schedule: Schedule, grid: Shape, known: Bool[Tensor, " n"] | None) 
     if known.shape != times.shape:
         raise CodecError(f"{tuple(known.shape)} known positions of a grid of {positions}: give one for each")
     return times.masked_fill(known.cpu(), GIVEN)
+
+
+def rows_together(grid: Shape) -> int:
+    """Indices of the first axis that are coded together, of a grid that may be larger."""
+    return max(1, TOGETHER // max(1, math.prod(grid[1:])))
 
 
 def groups_of(times: Int64[Tensor, " n"]) -> list[Tensor]:

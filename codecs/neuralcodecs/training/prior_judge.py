@@ -1,5 +1,6 @@
 """Evaluation of a prior at every checkpoint: the rates of real files, and at the end the model with its priors."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -8,16 +9,22 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from neuralcodecs.evaluation.measure import evaluating, find_files
 from neuralcodecs.evaluation.prior_rates import Coded, count, encode_files, measure, table, write_rates
+from neuralcodecs.learned_coders import coder_of
+from neuralcodecs.prior_coders import StaticPriorCoder
 from neuralcodecs.priors.counted import StaticPrior
 from neuralcodecs.sources import entries
 from neuralcodecs.training.judge import checkpoint_io
 from neuralcodecs.training.prior_task import PriorTask
 
+MODEL = "model"
+"""Folder, in that of the run, of the codec with its priors."""
+
 
 class EvaluatePrior(L.Callback):
     """Judges the prior of every checkpoint on a test folder, in float, in exact integers and in bits really written.
 
-    Beside it nominal bits, a static prior counted on the training files, and an adaptive one. Runs on rank 0.
+    Beside it nominal bits, a static prior counted on the training files, and an adaptive one. Runs on rank 0. When
+    training ends, the codec, the static prior and the exported one are written to the folder ``model`` of the run.
 
     Args:
         data: folders or files of the test set.
@@ -46,6 +53,10 @@ class EvaluatePrior(L.Callback):
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         self._judge_new(trainer, pl_module)
+        if trainer.is_global_zero:
+            folder = Path(trainer.default_root_dir) / MODEL
+            publish(pl_module, self._prepare(trainer, pl_module), folder)
+            rank_zero_info(f"codec and priors in {folder}: neuralcodecs encode -m {folder}")
 
     def _judge_new(self, trainer: L.Trainer, task: PriorTask) -> None:
         io = checkpoint_io(trainer)
@@ -78,3 +89,11 @@ class EvaluatePrior(L.Callback):
             levels = [codec.check_levels(n) for n in self.levels or codec.quantizer.levels]
             self._coded = encode_files(codec, self._files, levels)
         return self._static
+
+
+def publish(task: PriorTask, static: StaticPrior, folder: Path) -> None:
+    """Write the codec with both priors, so that ``encode`` uses them. Raises CodecError for a lossy export."""
+    codec = copy.copy(task.codec)  # priors are attached to what is published, not to what is trained with
+    codec.attach("static", StaticPriorCoder(static))
+    codec.attach("learned", coder_of(task.prior.export(), tuple(codec.quantizer.codebook_sizes)))
+    codec.save_pretrained(folder)
