@@ -12,13 +12,15 @@ from examples import make_codec, speech
 
 from neuralcodecs import Codec
 from neuralcodecs.bitstream import Reader
+from neuralcodecs.cli import main
 from neuralcodecs.coding import Coding
 from neuralcodecs.errors import CodecError
-from neuralcodecs.files import encode_signals, open_codes, read_codes, write_codes
+from neuralcodecs.files import decode_file, encode_file, encode_signals, open_codes, read_codes, write_codes
+from neuralcodecs.medium import SignalInfo
 from neuralcodecs.prior_coders import AdaptivePriorCoder, LearnedPriorCoder, StaticPriorCoder
 from neuralcodecs.priors.autoregressive import FactorisedTransformer, ParallelTransformer
 from neuralcodecs.priors.counted import StaticPrior
-from neuralcodecs.spans import decode_span
+from neuralcodecs.spans import decode_span, salvage
 from neuralcodecs.stream_files import Decoding, encode_stream
 
 
@@ -29,7 +31,9 @@ def codec() -> Codec:
 
 @pytest.mark.parametrize("segmented", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
-def test_codes_of_speech_read_back_within_a_few_bits_of_the_entropy(kind: str, segmented: bool, tmp_path: Path) -> None:
+def test_codes_of_speech_read_back_within_a_few_bits_of_the_entropy(
+    kind: str, segmented: bool, tmp_path: Path
+) -> None:
     codec = with_priors(factorised=segmented, segmented=segmented)
     signal, original = codec.medium.read(speech()[0])
     for levels in (1, 4):
@@ -99,9 +103,7 @@ def test_a_model_keeps_its_priors(kind: str, codec: Codec, tmp_path: Path) -> No
     assert "learned" in (tmp_path / "model" / "README.md").read_text()
     again = Codec.from_pretrained(tmp_path / "model")
     assert {n: p.fingerprint for n, p in again.priors.items()} == {n: p.fingerprint for n, p in codec.priors.items()}
-    assert torch.equal(
-        read_codes(tmp_path / "a.ncs", again)[0]["codes"], read_codes(tmp_path / "a.ncs", codec)[0]["codes"]
-    )
+    assert torch.equal(read_codes(tmp_path / "a.ncs", again)[0]["codes"], read_codes(tmp_path / "a.ncs", codec)[0]["codes"])
     assert _size(again, tmp_path / "b.ncs", kind) == (tmp_path / "a.ncs").stat().st_size
     again.priors = {}
     again.save_pretrained(tmp_path / "model")

@@ -74,9 +74,7 @@ def _build(description: Any, config: Path, trust: bool) -> StreamCoder:
             return prior
         except (ArgumentError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:400]
-            raise CodecError(
-                f"{config} was refused ({reason}); if it names classes of your own, say --trust"
-            ) from error
+            raise CodecError(f"{config} was refused ({reason}); if it names classes of your own, say --trust") from error
 
 
 def _names(prior: str) -> tuple[str, str]:

@@ -139,7 +139,7 @@ class IntegerMasked(Sealed):
         return interval_bits(self.teacher_forced(codes, cond), codes.flatten(2))
 
     def _all(
-        self, codes: Int64[Tensor, "b q *grid"], given: Float[Tensor, "b n d"], known: Bool[Tensor, " n"] | None
+        self, codes: Int64[Tensor, "b q *grid"], given: Float[Tensor, "b n d"], known: Bool[Tensor, " m"] | None
     ) -> Int64[Tensor, "b n q v"]:
         grid, levels = tuple(codes.shape[2:]), codes.shape[1]
         begin = self._begin(levels).expand(len(codes), 1, -1)
