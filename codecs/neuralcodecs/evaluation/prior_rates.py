@@ -115,7 +115,7 @@ def _rates(
 ) -> Rates:
     bits = dict.fromkeys(("nominal", "static", "adaptive", "learned", "integer", "written"), 0.0)
     device = next(model.parameters()).device
-    coder = coder_of(exported, tuple(codec.quantizer.codebook_sizes))
+    coder = coder_of(exported, exported.alphabet)
     adaptive = [AdaptivePrior((size,)) for size in codec.quantizer.codebook_sizes[:levels]]
     for file in files:
         whole = file.values.flatten(2)
