@@ -1,6 +1,7 @@
 """Priors of a codec: files of each kind read back exactly, are the codec's own alone, and travel with the model."""
 
 import io
+import json
 import shutil
 from pathlib import Path
 
@@ -8,19 +9,19 @@ import pytest
 import torch
 import yaml
 from coded import KINDS, with_priors
-from examples import make_codec, speech
+from examples import clip, make_codec, speech
 
 from neuralcodecs import Codec
 from neuralcodecs.bitstream import Reader
 from neuralcodecs.cli import main
 from neuralcodecs.coding import Coding
 from neuralcodecs.errors import CodecError
+from neuralcodecs.evaluation.measure import evaluate
 from neuralcodecs.files import decode_file, encode_file, encode_signals, open_codes, read_codes, write_codes
-from neuralcodecs.medium import SignalInfo
 from neuralcodecs.prior_coders import AdaptivePriorCoder, LearnedPriorCoder, StaticPriorCoder
 from neuralcodecs.priors.autoregressive import FactorisedTransformer, ParallelTransformer
 from neuralcodecs.priors.counted import StaticPrior
-from neuralcodecs.spans import decode_span, salvage
+from neuralcodecs.spans import decode_span
 from neuralcodecs.stream_files import Decoding, encode_stream
 
 
@@ -31,9 +32,7 @@ def codec() -> Codec:
 
 @pytest.mark.parametrize("segmented", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
-def test_codes_of_speech_read_back_within_a_few_bits_of_the_entropy(
-    kind: str, segmented: bool, tmp_path: Path
-) -> None:
+def test_codes_of_speech_read_back_within_a_few_bits_of_the_entropy(kind: str, segmented: bool, tmp_path: Path) -> None:
     codec = with_priors(factorised=segmented, segmented=segmented)
     signal, original = codec.medium.read(speech()[0])
     for levels in (1, 4):
@@ -103,7 +102,9 @@ def test_a_model_keeps_its_priors(kind: str, codec: Codec, tmp_path: Path) -> No
     assert "learned" in (tmp_path / "model" / "README.md").read_text()
     again = Codec.from_pretrained(tmp_path / "model")
     assert {n: p.fingerprint for n, p in again.priors.items()} == {n: p.fingerprint for n, p in codec.priors.items()}
-    assert torch.equal(read_codes(tmp_path / "a.ncs", again)[0]["codes"], read_codes(tmp_path / "a.ncs", codec)[0]["codes"])
+    assert torch.equal(
+        read_codes(tmp_path / "a.ncs", again)[0]["codes"], read_codes(tmp_path / "a.ncs", codec)[0]["codes"]
+    )
     assert _size(again, tmp_path / "b.ncs", kind) == (tmp_path / "a.ncs").stat().st_size
     again.priors = {}
     again.save_pretrained(tmp_path / "model")
@@ -167,6 +168,50 @@ def test_streamed_files_are_the_whole_ones_and_parts_decode(kind: str, codec: Co
     with open_codes(tmp_path / "whole.ncs") as reader:
         reader.use(coding.payloads)
         assert torch.allclose(decode_span(codec, reader, 3000, 9000), whole[:, 3000:9000], atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_commands(kind: str, codec: Codec, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, model = clip(tmp_path), str(tmp_path / "model")
+    codec.save_pretrained(model)
+    coded = str(tmp_path / "clip.ncs")
+    assert main(["encode", str(source), "-m", model, "-o", coded, "--prior", kind]) == 0
+    assert main(["info", coded]) == 0
+    assert main(["info", coded, "-m", model, "--json"]) == 0
+    plain, facts = capsys.readouterr().out.split("{", 1)
+    facts = json.loads("{" + facts)
+    names = {"none": "fixed width", "static": "static prior", "adaptive": "adaptive prior", "learned": "learned prior"}
+    assert facts["coder of codes"].startswith(names[kind]) and names[kind] in plain
+    nominal, written = (int(part.split()[0]) for part in facts["bits of codes"].split(", "))
+    entropy = int(facts["entropy of codes"].split()[0])
+    assert entropy <= written + 1
+    assert (entropy == nominal) == (kind == "none")
+    assert main(["decode", coded, "-m", model, "-o", str(tmp_path / "out.wav")]) == 0
+    decode_file(codec, Path(coded), tmp_path / "again.wav")
+    assert (tmp_path / "out.wav").read_bytes() == (tmp_path / "again.wav").read_bytes()
+
+
+def test_a_static_prior_is_counted_by_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_codec().save_pretrained(tmp_path / "plain")
+    clip(tmp_path)
+    refused = ["encode", str(tmp_path / "clip.wav"), "-m", str(tmp_path / "plain"), "--prior", "static"]
+    assert main(refused) == 2
+    assert "this model has none" in capsys.readouterr().err
+    count = ["prior", str(tmp_path / "plain"), "--data", str(tmp_path / "clip.wav"), "--out", str(tmp_path / "coded")]
+    assert main(count) == 0
+    codec = Codec.from_pretrained(tmp_path / "coded")
+    small = encode_file(codec, tmp_path / "clip.wav", tmp_path / "a.ncs")
+    plain = encode_file(make_codec(), tmp_path / "clip.wav", tmp_path / "b.ncs")
+    assert small.written_bytes < 0.9 * plain.written_bytes  # counted on the very same codes
+    assert main(count) == 2
+
+
+def test_evaluation_tells_the_entropy_under_the_prior_of_the_files(codec: Codec) -> None:
+    static = with_priors()
+    static.priors = {"static": static.priors["static"]}
+    plain, coded = (evaluate(model, speech(1), [4], [], progress=False).settings[0] for model in (make_codec(), static))
+    assert plain.entropy < plain.nominal == coded.nominal
+    assert coded.entropy < coded.written < plain.written
 
 
 def _size(codec: Codec, path: Path, kind: str) -> int:

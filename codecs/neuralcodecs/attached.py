@@ -1,6 +1,6 @@
-"""Priors as parts of a published model: ``prior-NAME.yaml`` says what it is, ``prior-NAME.safetensors`` holds its integers.
+"""Priors as parts of a published model: ``prior-NAME.yaml`` says what it is, ``prior-NAME.safetensors`` its integers.
 
-They lie beside ``config.yaml``; read under the same policy as that file: nothing is unpickled, and only this package's
+They lie beside ``config.yaml`` and are read under the same policy as that file: nothing is unpickled, and only this package's
 classes are made unless the model is trusted.
 """
 
@@ -74,7 +74,9 @@ def _build(description: Any, config: Path, trust: bool) -> StreamCoder:
             return prior
         except (ArgumentError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:400]
-            raise CodecError(f"{config} was refused ({reason}); if it names classes of your own, say --trust") from error
+            raise CodecError(
+                f"{config} was refused ({reason}); if it names classes of your own, say --trust"
+            ) from error
 
 
 def _names(prior: str) -> tuple[str, str]:

@@ -1,6 +1,7 @@
 """The network of PEM-24: embeddings, causal blocks and heads in exact integers, run on any number of new positions."""
 
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from einops import rearrange
@@ -132,9 +133,10 @@ class IntegerEmbeddings(nn.Module):
 
     def __init__(self, alphabet: Shape, dim: int) -> None:
         super().__init__()
-        sizes = torch.tensor([size + 1 for size in alphabet], dtype=torch.int64)
-        self.register_buffer("vectors", torch.zeros(int(sizes.sum()), dim))
-        self.register_buffer("offsets", sizes.cumsum(0) - sizes, persistent=False)
+        ends = list(accumulate(size + 1 for size in alphabet))
+        self.register_buffer("vectors", torch.zeros(ends[-1] if ends else 0, dim))
+        offsets = torch.tensor([0, *ends[:-1]] if ends else [], dtype=torch.int64)
+        self.register_buffer("offsets", offsets, persistent=False)
 
     def forward(self, symbols: Int64[Tensor, "*rows k"], first: int = 0) -> Float[Tensor, "*rows k d"]:
         """``first``: the codebook of the first column."""
