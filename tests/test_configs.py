@@ -44,22 +44,36 @@ def load(config: Path) -> dict[str, Any]:
 
 
 def codec_of(config: dict[str, Any], name: str = "a test") -> Codec:
-    return build(config["model"]["init_args"]["codec"], name)
+    codec = config["model"]["init_args"]["codec"]
+    if isinstance(codec, str):  # the run whose codec it is about
+        return codec_of(narrow(maker(codec)), name)
+    return build(codec, name)
+
+
+def maker(run: str) -> dict[str, Any]:
+    """The config of a run that another one starts from."""
+    (found,) = [config for config in map(load, CONFIGS) if config["run"] == run]
+    return found
 
 
 def small(config: Path, clip: Path, first: Path) -> dict[str, Any]:
     """A narrow config that judges ``clip``. The run that it starts from, if any, becomes a fresh codec in ``first``."""
     node = narrow(load(config))
     for callback in node["trainer"]["callbacks"]:
-        if callback["class_path"].endswith("EvaluateCheckpoints"):
+        if "Evaluate" in callback["class_path"]:
             callback["init_args"]["data"] = [str(clip)]
     data = node["data"]["init_args"]
     data.update({name: value for name, value in DATA.items() if name in data})
-    stage = node["model"]["init_args"].get("stage", {"init_args": {}})["init_args"]
-    if "load_from" in stage:
-        (earlier,) = [load(path) for path in CONFIGS if load(path)["run"] == stage["load_from"]]
-        codec_of(narrow(earlier)).save_pretrained(first)
-        stage["load_from"] = str(first)
+    arguments = node["model"]["init_args"]
+    stage = arguments.get("stage", {"init_args": {}})["init_args"]
+    earlier = stage.get("load_from") or arguments["codec"]
+    if isinstance(earlier, str):
+        codec_of(narrow(maker(earlier))).save_pretrained(first)
+        if "load_from" in stage:
+            stage["load_from"] = str(first)
+        else:
+            arguments["codec"] = str(first)
+            data["train"] = data["val"] = [str(clip)]  # a prior's judge counts them: a full set takes minutes
     return node
 
 

@@ -19,7 +19,7 @@ class Published:
     """Of its main stream, by name: ``static``, ``learned``. Part of the published model, not of the codec's weights."""
 
     def attach(self: "Codec", name: str, prior: StreamCoder) -> None:  # type: ignore[misc]
-        """Make ``prior`` (see ``prior_coders``) the codec's ``static`` or ``learned`` one; another of that name goes."""
+        """Make ``prior`` (of ``prior_coders``) the codec's ``static`` or ``learned`` one, in place of another."""
         from neuralcodecs.attached import check_prior
 
         check_prior(self, name, prior)

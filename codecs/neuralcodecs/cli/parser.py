@@ -28,6 +28,7 @@ def make_parser() -> argparse.ArgumentParser:
     _evaluate(commands)
     _export(commands)
     _import(commands)
+    _prior(commands)
     _command(commands, "models", "models", "the models that have a name on this machine", "models")
     return parser
 
@@ -87,7 +88,7 @@ def _decode(commands: Commands) -> None:
 def _info(commands: Commands) -> None:
     parser = _command(commands, "info", "models", "what is in a .ncs file", "info talk.ncs")
     parser.add_argument("input", type=Path)
-    parser.add_argument("-m", "--model", help=f"{MODEL}: also tell the latency of its streams")
+    parser.add_argument("-m", "--model", help=f"{MODEL}: also tell entropy bits and its streams' latency")
     parser.add_argument("--json", action="store_true", help="for programs")
     _trust_option(parser)
 
@@ -123,6 +124,22 @@ def _import(commands: Commands) -> None:
     parser.add_argument("source", help="hub id or local folder in the layout of the transformers library")
     parser.add_argument("place", metavar="FOLDER|NAME", help=PLACE)
     _overwrite_option(parser)
+
+
+def _prior(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "prior",
+        "prior",
+        "count a static prior of a model's codes",
+        "prior mine --data train --out coded",
+    )
+    parser.add_argument("model", help=MODEL)
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders or files to count")
+    parser.add_argument("--out", dest="place", required=True, metavar="FOLDER|NAME", help=f"the model with it: {PLACE}")
+    parser.add_argument("--limit", type=int, help="at most so many files")
+    _overwrite_option(parser)
+    _device_options(parser)
 
 
 def _work_options(parser: argparse.ArgumentParser) -> None:

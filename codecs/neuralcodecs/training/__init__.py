@@ -12,8 +12,11 @@ from neuralcodecs.training.image_data import ImageDataModule
 from neuralcodecs.training.interrupt import SaveOnExit
 from neuralcodecs.training.judge import EvaluateCheckpoints
 from neuralcodecs.training.objectives import RateDistortion, Reconstruct, Weighted
+from neuralcodecs.training.optimization import Optimization, OptimizerGroup
+from neuralcodecs.training.prior_judge import EvaluatePrior
+from neuralcodecs.training.prior_task import PriorTask
 from neuralcodecs.training.stage import Stage
-from neuralcodecs.training.task import CodecTask, Optimization, OptimizerGroup
+from neuralcodecs.training.task import CodecTask
 from neuralcodecs.training.throughput import Throughput
 from neuralcodecs.training.tradeoff import Lambdas, TargetRates
 
@@ -25,6 +28,7 @@ __all__ = [
     "Batch",
     "CodecTask",
     "EvaluateCheckpoints",
+    "EvaluatePrior",
     "Hinge",
     "ImageDataModule",
     "Lambdas",
@@ -36,6 +40,7 @@ __all__ = [
     "NonSaturating",
     "Optimization",
     "OptimizerGroup",
+    "PriorTask",
     "RateDistortion",
     "Reconstruct",
     "SaveOnExit",
