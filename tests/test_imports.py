@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT
 
 PACKAGE = ROOT / "codecs" / "neuralcodecs"
-COMMON = {"errors", "configured", "criteria", "medium", "codes", "pieces", "atomic", "threads"}
+COMMON = {"errors", "configured", "criteria", "medium", "codes", "pieces", "atomic", "threads", "sampling"}
 PARTS = COMMON | {"codec", "layers"}
 ALLOWED = {
     "bitstream": {"errors", "bitstream"},

@@ -19,6 +19,7 @@ from neuralcodecs.files import Report, check_fingerprint, check_header, header_f
 from neuralcodecs.medium import Blocks, SignalInfo
 from neuralcodecs.pieces import SCALE_ALPHABET
 from neuralcodecs.pretrained import fingerprint
+from neuralcodecs.sampling import NO_SAMPLING, Sampling
 from neuralcodecs.streaming import decode_blocks, encode_blocks
 
 WHOLE_SECONDS = 30
@@ -80,17 +81,25 @@ class Decoding:
         source: what errors call the file.
         keep_rate: the ``original`` has the codec's rate and length.
         identity: the codec's fingerprint.
+        sampling: goes before what the file says of a generative decoder's.
 
     Raises:
         CodecError: made by another model, or not what this model writes; while iterating, damaged.
     """
 
     def __init__(
-        self, codec: Codec, reader: Reader, source: Path, keep_rate: bool = False, identity: bytes | None = None
+        self,
+        codec: Codec,
+        reader: Reader,
+        source: Path,
+        keep_rate: bool = False,
+        identity: bytes | None = None,
+        sampling: Sampling = NO_SAMPLING,
     ) -> None:
         check_fingerprint(reader.header, source, identity or fingerprint(codec))
         check_header(codec, reader.header, source)
         self._codec, self._reader, self._source, self._keep_rate = codec, reader, source, keep_rate
+        self._sampling = sampling
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -102,7 +111,9 @@ class Decoding:
         return SignalInfo(self._codec.medium.rate, original.channels, self.shape) if self._keep_rate else original
 
     def __iter__(self) -> Iterator[Float[Tensor, "c t"]]:
-        for signal in decode_blocks(self._codec.decoder_stream(), self._codes()):
+        decoder = self._codec.decoder
+        sampling = decoder.choose(self._sampling, decoder.said(self._reader.header.metadata))
+        for signal in decode_blocks(self._codec.decoder_stream(sampling), self._codes()):
             yield signal.cpu()
 
     def _codes(self) -> Iterator[Codes]:
