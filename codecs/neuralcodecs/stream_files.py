@@ -84,7 +84,8 @@ class Decoding:
         sampling: goes before what the file says of a generative decoder's.
 
     Raises:
-        CodecError: made by another model, or not what this model writes; while iterating, damaged.
+        CodecError: made by another model, or not what this model writes; a sampling for a deterministic decoder; while
+            iterating, damaged.
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class Decoding:
         check_fingerprint(reader.header, source, identity or fingerprint(codec))
         check_header(codec, reader.header, source)
         self._codec, self._reader, self._source, self._keep_rate = codec, reader, source, keep_rate
-        self._sampling = sampling
+        self._sampling = codec.decoder.choose(sampling, codec.decoder.said(reader.header.metadata))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -111,9 +112,7 @@ class Decoding:
         return SignalInfo(self._codec.medium.rate, original.channels, self.shape) if self._keep_rate else original
 
     def __iter__(self) -> Iterator[Float[Tensor, "c t"]]:
-        decoder = self._codec.decoder
-        sampling = decoder.choose(self._sampling, decoder.said(self._reader.header.metadata))
-        for signal in decode_blocks(self._codec.decoder_stream(sampling), self._codes()):
+        for signal in decode_blocks(self._codec.decoder_stream(self._sampling), self._codes()):
             yield signal.cpu()
 
     def _codes(self) -> Iterator[Codes]:

@@ -10,6 +10,12 @@ from neuralcodecs.cli.status import EPILOG
 MODEL = "a name from `neuralcodecs models`, a run's folder, a checkpoint, an exported folder or a hub id"
 PLACE = "a folder; a plain word is a name under which `neuralcodecs models` lists it"
 
+SAMPLING: tuple[tuple[str, type, str], ...] = (
+    ("steps", int, "steps from noise to signal; default: what the file says"),
+    ("guidance", float, "how much the codes count, 1 as trained; default: the model's"),
+    ("seed", int, "of the noise; default: what the file says"),
+)
+
 Commands = Any  # argparse's own type of it is private
 
 
@@ -68,6 +74,8 @@ def _decode(commands: Commands) -> None:
     parser.add_argument("--suffix", help="of the outputs that are not named with -o, for example .flac")
     parser.add_argument("--from", dest="start", type=float, metavar="SECONDS", help="decode from here on only")
     parser.add_argument("--to", dest="stop", type=float, metavar="SECONDS", help="decode up to here only")
+    for name, kind, what in SAMPLING:
+        parser.add_argument(f"--{name}", type=kind, help=f"of a generative decoder: {what}")
     parser.add_argument(
         "--salvage", action="store_true", help="decode what is intact; silence or gray for the rest, exit status 3"
     )
