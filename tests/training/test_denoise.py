@@ -8,11 +8,13 @@ import torch
 from generative import SMALL, flow_picture_codec
 from image_networks import cnn_codec, picture
 from tiny import tiny_task
+from torch import Tensor
 
 from neuralcodecs import CodecError
 from neuralcodecs.decoders import FlowDecoder
 from neuralcodecs.decoders.solvers import Embedded, Sampler
 from neuralcodecs.decoders.space import CodecSpace
+from neuralcodecs.sampling import Sampled
 from neuralcodecs.training import CodecTask, Denoise, Distill, Optimization, Reconstruct, Stage
 from neuralcodecs.training.objectives import Objective
 
@@ -78,14 +80,23 @@ def test_a_student_starts_as_its_teacher_and_follows_it(tmp_path: Path) -> None:
         assert torch.equal(after, before), name
 
 
-def test_a_student_that_is_its_teacher_has_no_loss_but_that_of_the_step() -> None:
-    teacher = flow_picture_codec().decoder
-    signal, latents = picture(16, 16, batch=4), torch.randn(4, 8, 4, 4)
-    losses = [
-        float(teacher.follow(teacher, signal, latents, span, (1.0, 1.0))["distillation"].detach())
-        for span in (0.02, 0.8)
-    ]
-    assert losses[0] < 0.01 * losses[1]
+class Elsewhere(Sampled):
+    """A teacher that goes three units per unit of time, and says which times it was asked for."""
+
+    def lead(self, latents: Tensor, x: Tensor, times: Tensor, guidance: Tensor) -> Tensor:
+        self.times, self.guidance = times, guidance
+        return x + 3 * (times[-1] - times[0]).view(-1, 1, 1, 1)
+
+
+def test_a_student_is_told_the_mean_velocity_of_two_steps_of_its_teacher() -> None:
+    fresh = FlowDecoder(8, 3, (4, 4), SMALL["network"], SMALL["conditioner"])  # its velocity is 0
+    teacher, latents = Elsewhere(), torch.randn(64, 8, 4, 4)
+    loss = fresh.follow(teacher, torch.randn(64, 3, 16, 16), latents, 0.3, (1.0, 3.0))["distillation"]
+    assert float(loss.detach()) == pytest.approx(9.0, rel=1e-3)
+    start, middle, end = teacher.times
+    torch.testing.assert_close(end - middle, middle - start)
+    assert (start >= 0).all() and (end <= 1).all() and 0.2 < (end - start).max() <= 0.3
+    assert 1 <= teacher.guidance.min() < 1.3 and 2.7 < teacher.guidance.max() <= 3
 
 
 def test_students_of_other_codes_or_without_the_guidance_as_input_are_refused(tmp_path: Path) -> None:

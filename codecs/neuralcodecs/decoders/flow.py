@@ -14,7 +14,7 @@ from torch import Tensor
 
 from neuralcodecs.codec import Decoder
 from neuralcodecs.codes import Shape
-from neuralcodecs.decoders.condition import Condition, ConditionerFactory
+from neuralcodecs.decoders.condition import Condition, ConditionerFactory, Parts
 from neuralcodecs.decoders.network import NetworkFactory
 from neuralcodecs.decoders.process import Estimate, Process
 from neuralcodecs.decoders.solvers import Field, Sampler
@@ -78,11 +78,11 @@ class FlowDecoder(Decoder):
         seed, steps, scale = sampling.over(self.sampler.sampling).whole()
         size = self.space.size(self.conditioner.extent(tuple(latents.shape[2:])))
         noise = self.sampler.temperature * normal_noise(seed, self.space.channels, size).to(latents)
-        times = latents.new_tensor(self.sampler.solver.times(steps, self.process.first))
+        # on the CPU: what depends on times is then equal on every device, and decided without waiting for one
+        times = torch.tensor(self.sampler.solver.times(steps, self.process.first))[:, None].expand(-1, len(latents))
         with _exact():
             x = noise.expand(len(latents), *noise.shape)
-            x = self.lead(latents, x, times[:, None].expand(-1, len(latents)), latents.new_full((len(latents),), scale))
-            return self.space.decode(x)
+            return self.space.decode(self.lead(latents, x, times, torch.full((len(latents),), scale)))
 
     def lead(
         self,
@@ -137,12 +137,10 @@ class FlowDecoder(Decoder):
         everything = torch.ones_like(guidance, dtype=torch.bool)
 
         def field(x: Tensor, time: Tensor) -> Estimate:
-            output = self.sampler.guidance(
-                lambda t, dropped, scale: self.network(x, t, scale, condition.without(dropped, everything)),
-                time,
-                guidance,
-            )
-            return self.process.resolve(output, x, time)
+            def evaluate(now: Tensor, dropped: Parts, scale: Tensor) -> Tensor:
+                return self.network(x, now.to(x.device), scale.to(x.device), condition.without(dropped, everything))
+
+            return self.process.resolve(self.sampler.guidance(evaluate, time, guidance), x, time)
 
         return field
 

@@ -223,4 +223,4 @@ class Process(Configured):
 
 
 def _over(values: Float[Tensor, " b"], like: Float[Tensor, "b c *space"]) -> Float[Tensor, "b *ones"]:
-    return values.view(-1, *(1,) * (like.ndim - 1))
+    return values.view(-1, *(1,) * (like.ndim - 1)).to(like.device)

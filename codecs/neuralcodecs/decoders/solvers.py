@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from neuralcodecs.configured import Configured
@@ -74,11 +74,11 @@ class TwoPhase(Guidance):
         if bool((scale == 1).all()):
             return told
         early = time <= self.switch
-        guided = torch.empty_like(told)
+        guided = told
         for members, dropped, factor in ((early, self.dropped, self.boost), (~early, ALL, 1.0)):
             if bool(members.any()):
                 away = _away(evaluate(time, dropped, one), told, 1 + factor * (scale - 1))
-                guided[members] = away[members]
+                guided = torch.where(_column(members, told), away, guided)
         return guided
 
 
@@ -192,5 +192,5 @@ def _away(free: Tensor, told: Tensor, scale: Float[Tensor, " b"]) -> Tensor:
     return free + _column(scale, told) * (told - free)
 
 
-def _column(values: Float[Tensor, " b"], like: Tensor) -> Tensor:
-    return values.view(-1, *(1,) * (like.ndim - 1))
+def _column(values: Shaped[Tensor, " b"], like: Tensor) -> Tensor:
+    return values.view(-1, *(1,) * (like.ndim - 1)).to(like.device)
