@@ -1,8 +1,8 @@
 """A mixture on a line, drawn by flow matching and diffusion: distances to the truth by numbers of steps, and students.
 
 The problem, its network and its training are those of ``tests/mixture.py``. Distances are Kolmogorov's and Smirnov's
-over 10,000 draws, the larger of both labels; 0.014 is chance. ``error``: mean distance of draws from those of the teacher
-in 128 Euler steps, noise by noise.
+over 10,000 draws, the larger of both labels; 0.014 is chance. ``error``: mean distance of draws from those of the
+teacher in 128 Euler steps, noise by noise.
 
     python benchmarks/flow_mixture.py [--steps 1500]
 """
