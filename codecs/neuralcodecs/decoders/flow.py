@@ -87,7 +87,7 @@ class FlowDecoder(Decoder):
         times = torch.tensor(self.sampler.solver.times(steps, self.process.first))[:, None].expand(-1, len(latents))
         with _exact():
             x = noise.expand(len(latents), *noise.shape)
-            return self.space.decode(self.lead(latents, x, times, torch.full((len(latents),), scale)))
+            return self.space.decode(self.lead(latents, x, times, torch.full((len(latents),), float(scale))))
 
     def lead(
         self,
