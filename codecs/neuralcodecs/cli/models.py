@@ -64,6 +64,13 @@ def run_evaluate(options: argparse.Namespace) -> int:
     if examples:
         write_picture(comparison(codec, examples), options.out / PICTURE)
     print(table(evaluation))
+    if codec.decoder.sampling is not None:
+        from neuralcodecs.evaluation.generative import evaluate_ways, plain, table_of_ways
+
+        levels = max(options.levels or codec.quantizer.levels)
+        ways = evaluate_ways(codec, files, metrics, levels=levels)
+        (options.out / "generative.json").write_text(json.dumps(plain(ways), indent=1) + "\n")
+        print(f"\nby numbers of steps, at {levels} levels\n{table_of_ways(ways, codec.medium.speed_unit)}")
     return 0
 
 

@@ -11,6 +11,12 @@ MODEL = "a name from `neuralcodecs models`, a run's folder, a checkpoint, an exp
 PLACE = "a folder; a plain word is a name under which `neuralcodecs models` lists it"
 PRIOR = "entropy coding of the codes; default: the best that the model has (none is fixed width)"
 
+SAMPLING: tuple[tuple[str, type, str], ...] = (
+    ("steps", int, "steps from noise to signal; default: what the file says"),
+    ("guidance", float, "how much the codes count, 1 as trained; default: the model's"),
+    ("seed", int, "of the noise; default: what the file says"),
+)
+
 Commands = Any  # argparse's own type of it is private
 
 
@@ -77,6 +83,8 @@ def _decode(commands: Commands) -> None:
     parser.add_argument("--suffix", help="of the outputs that are not named with -o, for example .flac")
     parser.add_argument("--from", dest="start", type=float, metavar="SECONDS", help="decode from here on only")
     parser.add_argument("--to", dest="stop", type=float, metavar="SECONDS", help="decode up to here only")
+    for name, kind, what in SAMPLING:
+        parser.add_argument(f"--{name}", type=kind, help=f"of a generative decoder: {what}")
     parser.add_argument(
         "--salvage", action="store_true", help="decode what is intact; silence or gray for the rest, exit status 3"
     )

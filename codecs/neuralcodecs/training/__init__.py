@@ -7,6 +7,7 @@ from neuralcodecs.training.average import WeightAverage
 from neuralcodecs.training.checkpoint import AtomicCheckpointIO
 from neuralcodecs.training.combine import Balancer, WeightedSum
 from neuralcodecs.training.data import Batch, Loading
+from neuralcodecs.training.denoise import Denoise, Distill
 from neuralcodecs.training.games import Hinge, LeastSquares, LeCam, Linear, Mixed, NonSaturating
 from neuralcodecs.training.image_data import ImageDataModule
 from neuralcodecs.training.interrupt import SaveOnExit
@@ -27,6 +28,8 @@ __all__ = [
     "Balancer",
     "Batch",
     "CodecTask",
+    "Denoise",
+    "Distill",
     "EvaluateCheckpoints",
     "EvaluatePrior",
     "Hinge",
