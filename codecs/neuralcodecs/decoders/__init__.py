@@ -29,6 +29,7 @@ from neuralcodecs.decoders.space import CodecSpace, FoldedSpace, LatentSpace, Si
 from neuralcodecs.decoders.unet import UNet
 from neuralcodecs.decoders.upsampled import UpsampledDecoder
 from neuralcodecs.decoders.vit import ViTDecoder
+from neuralcodecs.decoders.vocos import VocosDecoder
 
 __all__ = [
     "DDIM",
@@ -72,4 +73,5 @@ __all__ = [
     "UpsampledMap",
     "Velocity",
     "ViTDecoder",
+    "VocosDecoder",
 ]

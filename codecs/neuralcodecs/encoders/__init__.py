@@ -5,6 +5,15 @@ from neuralcodecs.encoders.contextual import ContextualEncoder
 from neuralcodecs.encoders.dac import DACEncoder
 from neuralcodecs.encoders.downsampled import DownsampledEncoder
 from neuralcodecs.encoders.seanet import SEANetEncoder
+from neuralcodecs.encoders.spare import SpareEncoder
 from neuralcodecs.encoders.vit import ViTEncoder
 
-__all__ = ["CNNEncoder", "ContextualEncoder", "DACEncoder", "DownsampledEncoder", "SEANetEncoder", "ViTEncoder"]
+__all__ = [
+    "CNNEncoder",
+    "ContextualEncoder",
+    "DACEncoder",
+    "DownsampledEncoder",
+    "SEANetEncoder",
+    "SpareEncoder",
+    "ViTEncoder",
+]
