@@ -48,7 +48,7 @@ def codec_of(config: dict[str, Any], name: str = "a test") -> Codec:
 
 
 def small(config: Path, clip: Path, first: Path) -> dict[str, Any]:
-    """A narrow config that judges ``clip``. The run that it starts from, if any, becomes a fresh codec in ``first``."""
+    """A narrow config that judges ``clip``. The runs that it starts from become fresh codecs in ``first``."""
     node = narrow(load(config))
     for callback in node["trainer"]["callbacks"]:
         if callback["class_path"].endswith("EvaluateCheckpoints"):
@@ -57,10 +57,17 @@ def small(config: Path, clip: Path, first: Path) -> dict[str, Any]:
     data.update({name: value for name, value in DATA.items() if name in data})
     stage = node["model"]["init_args"].get("stage", {"init_args": {}})["init_args"]
     if "load_from" in stage:
-        (earlier,) = [load(path) for path in CONFIGS if load(path)["run"] == stage["load_from"]]
-        codec_of(narrow(earlier)).save_pretrained(first)
-        stage["load_from"] = str(first)
+        stage["load_from"] = fresh(stage["load_from"], first / "start")
+    for index, (name, run) in enumerate(stage.get("modules", {}).items()):
+        stage["modules"][name] = fresh(run, first / f"module{index}")
     return node
+
+
+def fresh(run: str, folder: Path) -> str:
+    """A codec as that run would train it, untrained, in ``folder``."""
+    (earlier,) = [load(path) for path in CONFIGS if load(path)["run"] == run]
+    codec_of(narrow(earlier)).save_pretrained(folder)
+    return str(folder)
 
 
 def sample(medium: Medium, folder: Path) -> tuple[Path, SignalInfo]:

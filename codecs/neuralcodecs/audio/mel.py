@@ -1,4 +1,4 @@
-"""Log-mel spectrograms as latents: what a vocoder is trained on (Vocos, https://arxiv.org/abs/2306.00814, section 3)."""
+"""Log-mel spectrograms as latents: what vocoders are trained on (Vocos, https://arxiv.org/abs/2306.00814, 3)."""
 
 import torch
 from jaxtyping import Float
