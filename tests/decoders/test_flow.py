@@ -154,6 +154,11 @@ def test_two_phases_drop_one_part_first_and_everything_later() -> None:
     assert told == [((), 1.0), (("tokens",), 1.0), (("maps", "tokens", "vector"), 1.0)]
 
 
+def test_guidance_by_a_part_that_is_not_there_is_refused() -> None:
+    with pytest.raises(CodecError, match="the guidance drops a part"):
+        flow_picture_codec(partial(FlowDecoder, **SMALL | {"sampler": Sampler(guidance=TwoPhase("tokens"))}))
+
+
 def test_times_are_shifted_as_published() -> None:
     assert Euler(0.5).times(4) == pytest.approx([0, 1 / 7, 1 / 3, 0.6, 1])
     assert Euler().times(4, 0.2) == pytest.approx([0.2, 0.4, 0.6, 0.8, 1])

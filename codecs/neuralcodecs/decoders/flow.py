@@ -63,11 +63,16 @@ class FlowDecoder(Decoder):
         super().__init__()
         if not 0 <= dropout < 1:
             raise CodecError(f"dropout {dropout}: give a share from 0 to below 1")
+        self.process, self.sampler, self.dropout = process or Process(), sampler or Sampler(), dropout
         self.space: LatentSpace = SignalSpace(channels, strides) if space is None else space(channels, strides)
         self.conditioner = conditioner(dim, strides)
         axes = len(self.space.size(tuple(strides)))
         self.network = network(self.space.channels, axes, self.conditioner.widths)
-        self.process, self.sampler, self.dropout = process or Process(), sampler or Sampler(), dropout
+        parts = self.conditioner.widths.parts
+        if not all(set(dropped) & set(parts) for dropped in self.sampler.guidance.patterns):
+            raise CodecError(
+                f"the guidance drops a part of the condition that is not there: name one of {', '.join(parts)}"
+            )
         self.sampling = self.sampler.sampling
         self.embeds_guidance = self.sampler.guidance.embedded
 

@@ -20,8 +20,8 @@ STEPS = (1, 2, 4, 8, 16)
 SEEDS = (0, 1, 2)
 UNFAIR = (
     "metrics that compare with the original (PSNR, SSIM, SI-SDR, PESQ, STOI, mel distance ...) are unfair to a "
-    "generative decoder: they count every detail that it draws anew as an error, and a blurred mean beats it; distances of "
-    "distributions (FID) and listeners do not"
+    "generative decoder: they count every detail that it draws anew as an error, and a blur beats it. Distances "
+    "of distributions (FID) and listeners do not"
 )
 
 
