@@ -7,6 +7,7 @@ from neuralcodecs.decoders.contextual import ContextualDecoder
 from neuralcodecs.decoders.dac import DACDecoder
 from neuralcodecs.decoders.dit import DiT
 from neuralcodecs.decoders.flow import FlowDecoder
+from neuralcodecs.decoders.framewise import CausalPyramid, Framewise
 from neuralcodecs.decoders.light import LightDecoder
 from neuralcodecs.decoders.network import Network
 from neuralcodecs.decoders.noise import NoiseDecoder
@@ -35,6 +36,7 @@ __all__ = [
     "DDIM",
     "AdaptiveGroupNorm",
     "CNNDecoder",
+    "CausalPyramid",
     "ClassifierFree",
     "CodecSpace",
     "ContextualDecoder",
@@ -47,6 +49,7 @@ __all__ = [
     "Euler",
     "FlowDecoder",
     "FoldedSpace",
+    "Framewise",
     "Heun",
     "LatentSpace",
     "LightDecoder",

@@ -1,5 +1,6 @@
 """Encoders."""
 
+from neuralcodecs.encoders.clip import ClipEncoder
 from neuralcodecs.encoders.cnn import CNNEncoder
 from neuralcodecs.encoders.contextual import ContextualEncoder
 from neuralcodecs.encoders.dac import DACEncoder
@@ -10,6 +11,7 @@ from neuralcodecs.encoders.vit import ViTEncoder
 
 __all__ = [
     "CNNEncoder",
+    "ClipEncoder",
     "ContextualEncoder",
     "DACEncoder",
     "DownsampledEncoder",

@@ -13,7 +13,7 @@ from neuralcodecs.layers.conv import WAITING, Conv
 from neuralcodecs.layers.initialisation import RELU_GAIN, keep_variance
 from neuralcodecs.layers.padding import pad
 from neuralcodecs.layers.residual import BRANCH_GAIN
-from neuralcodecs.layers.streamed import Chain, Pointwise, State, Streamed
+from neuralcodecs.layers.streamed import Chain, Identity, Pointwise, State, Streamed
 
 
 class ClipConv(Streamed):
@@ -89,17 +89,18 @@ class ClipBlock(Streamed):
         self.branch = Chain(
             ChannelNorm(channels), Rectifier(), ClipConv(first), ChannelNorm(out), Rectifier(), ClipConv(second)
         )
-        self.shortcut = nn.Identity() if channels == out else keep_variance(nn.Conv3d(channels, out, 1))
+        self.shortcut = Identity() if channels == out else ClipConv(keep_variance(nn.Conv3d(channels, out, 1)))
 
     def forward(self, x: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b d t h w"]:
         return self.shortcut(x) + self.branch(x)
 
     def start(self, batch: int) -> State:
-        return self.branch.start(batch)
+        return State(parts=(self.branch.start(batch), self.shortcut.start(batch)))
 
     def step(self, x: Float[Tensor, "b c t h w"], state: State, last: bool) -> tuple[Float[Tensor, "b d t h w"], State]:
-        h, state = self.branch.step(x, state, last)
-        return self.shortcut(x) + h, state
+        steps = zip((self.branch, self.shortcut), state.parts, strict=True)
+        (h, branch), (y, shortcut) = (layer.step(x, part, last) for layer, part in steps)
+        return y + h, State(parts=(branch, shortcut))
 
     def reach(self, position: int) -> int:
         return position

@@ -16,6 +16,7 @@ from neuralcodecs.training.objectives import Reconstruct, Weighted
 from neuralcodecs.training.stage import Stage
 from neuralcodecs.training.task import CodecTask, Optimization, OptimizerGroup
 from neuralcodecs.training.throughput import Throughput
+from neuralcodecs.training.video_data import VideoDataModule
 
 __all__ = [
     "Adversary",
@@ -42,6 +43,7 @@ __all__ = [
     "Source",
     "Stage",
     "Throughput",
+    "VideoDataModule",
     "WeightAverage",
     "Weighted",
     "WeightedSum",
