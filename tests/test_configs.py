@@ -31,10 +31,10 @@ SMALL = [
     "--trainer.enable_model_summary=false",
     "--data.init_args.loading.workers=0",
 ]
-DATA = {"batch_size": 2, "segment_seconds": 0.5, "size": 48}
+DATA = {"batch_size": 2, "segment_seconds": 0.5, "size": 48, "frames": 8}
 """What a step is made of, where a data module has it."""
-CLIP = {1: (24000,), 2: (72, 100)}
-"""Samples, or height and width, of the file that is judged and coded."""
+CLIP = {1: (24000,), 2: (72, 100), 3: (9, 36, 50)}
+"""Samples; height and width; or frames, height and width, of the file that is judged and coded."""
 PUBLISHED = {"wetok_f16_192x": (198.9, 261.4), "wetok_f8_24x": (193.7, 254.8)}
 """Million parameters of encoder and decoder."""
 
@@ -57,7 +57,7 @@ def maker(run: str) -> dict[str, Any]:
 
 
 def small(config: Path, clip: Path, first: Path) -> dict[str, Any]:
-    """A narrow config that judges ``clip``. The run that it starts from, if any, becomes a fresh codec in ``first``."""
+    """A narrow config that judges ``clip``. The runs that it starts from become fresh codecs in ``first``."""
     node = narrow(load(config))
     for callback in node["trainer"]["callbacks"]:
         if "Evaluate" in callback["class_path"]:
@@ -65,16 +65,21 @@ def small(config: Path, clip: Path, first: Path) -> dict[str, Any]:
     data = node["data"]["init_args"]
     data.update({name: value for name, value in DATA.items() if name in data})
     arguments = node["model"]["init_args"]
+    if isinstance(arguments["codec"], str):
+        arguments["codec"] = fresh(arguments["codec"], first / "codec")
+        data["train"] = data["val"] = [str(clip)]  # a prior's judge counts them: a full set takes minutes
     stage = arguments.get("stage", {"init_args": {}})["init_args"]
-    earlier = stage.get("load_from") or arguments["codec"]
-    if isinstance(earlier, str):
-        codec_of(narrow(maker(earlier))).save_pretrained(first)
-        if "load_from" in stage:
-            stage["load_from"] = str(first)
-        else:
-            arguments["codec"] = str(first)
-            data["train"] = data["val"] = [str(clip)]  # a prior's judge counts them: a full set takes minutes
+    if "load_from" in stage:
+        stage["load_from"] = fresh(stage["load_from"], first / "start")
+    for index, (name, run) in enumerate(stage.get("modules", {}).items()):
+        stage["modules"][name] = fresh(run, first / f"module{index}")
     return node
+
+
+def fresh(run: str, folder: Path) -> str:
+    """A codec as that run would train it, untrained, in ``folder``."""
+    codec_of(narrow(maker(run))).save_pretrained(folder)
+    return str(folder)
 
 
 def sample(medium: Medium, folder: Path) -> tuple[Path, SignalInfo]:

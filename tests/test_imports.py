@@ -21,6 +21,7 @@ ALLOWED = {
     "priors": PARTS | {"priors"},
     "audio": PARTS | {"encoders", "quantizers", "decoders", "audio", "sources", "cache"},
     "image": PARTS | {"encoders", "quantizers", "decoders", "image", "sources", "cache"},
+    "video": PARTS | {"encoders", "quantizers", "decoders", "image", "video", "sources", "cache"},
     "lm": {path.stem for path in PACKAGE.iterdir()} - {"training", "cli"},
 }
 

@@ -7,6 +7,7 @@ from neuralcodecs.decoders.contextual import ContextualDecoder
 from neuralcodecs.decoders.dac import DACDecoder
 from neuralcodecs.decoders.dit import DiT
 from neuralcodecs.decoders.flow import FlowDecoder
+from neuralcodecs.decoders.framewise import CausalPyramid, Framewise
 from neuralcodecs.decoders.light import LightDecoder
 from neuralcodecs.decoders.network import Network
 from neuralcodecs.decoders.noise import NoiseDecoder
@@ -31,11 +32,13 @@ from neuralcodecs.decoders.synthesis import LinearDecoder, SynthesisDecoder, Two
 from neuralcodecs.decoders.unet import UNet
 from neuralcodecs.decoders.upsampled import UpsampledDecoder
 from neuralcodecs.decoders.vit import ViTDecoder
+from neuralcodecs.decoders.vocos import VocosDecoder
 
 __all__ = [
     "DDIM",
     "AdaptiveGroupNorm",
     "CNNDecoder",
+    "CausalPyramid",
     "ClassifierFree",
     "CodecSpace",
     "ContextualDecoder",
@@ -48,6 +51,7 @@ __all__ = [
     "Euler",
     "FlowDecoder",
     "FoldedSpace",
+    "Framewise",
     "Heun",
     "LatentSpace",
     "LightDecoder",
@@ -78,4 +82,5 @@ __all__ = [
     "UpsampledMap",
     "Velocity",
     "ViTDecoder",
+    "VocosDecoder",
 ]

@@ -19,7 +19,12 @@ WAVES = 64
 
 
 class Network(Configured, nn.Module, ABC):
-    """What a point of the path is made of: a representation with noise in, the process's prediction out."""
+    """What a point of the path is made of: a representation with noise in, the process's prediction out.
+
+    ``framewise``: whether positions along the first axis do not know of each other.
+    """
+
+    framewise: bool = False
 
     @abstractmethod
     def forward(

@@ -20,6 +20,7 @@ from neuralcodecs.training.stage import Stage
 from neuralcodecs.training.task import CodecTask
 from neuralcodecs.training.throughput import Throughput
 from neuralcodecs.training.tradeoff import Lambdas, TargetRates
+from neuralcodecs.training.video_data import VideoDataModule
 
 __all__ = [
     "Adversary",
@@ -51,6 +52,7 @@ __all__ = [
     "Stage",
     "TargetRates",
     "Throughput",
+    "VideoDataModule",
     "WeightAverage",
     "Weighted",
     "WeightedSum",
