@@ -60,9 +60,9 @@ MP3 = (
     ),
     Program((*FFMPEG, "-c:a", "libmp3lame", "-b:a", "{rate}k", "{target}"), FFMPEG_DECODE, ("ffmpeg", "-version")),
 )
-OPUS_RATES = (6, 8, 12, 16, 24, 32, 64, 96)
+OPUS_RATES = (6, 8, 12, 16, 24, 32, 64)
 """kbit/s for mono; two channels take twice as much."""
-MP3_RATES = (8, 16, 24, 32, 48, 64, 96, 128)
+MP3_RATES = (8, 16, 24, 32, 48, 64, 96)
 
 
 class ClassicalAudio(Candidate):

@@ -42,7 +42,7 @@ FORMATS = {
         "jpg",
         ".jpg",
         "q {:g}",
-        (5, 10, 20, 35, 50, 65, 80, 90, 95),
+        (5, 10, 20, 35, 50, 70, 85, 95),
         lambda q: {"quality": int(q), "subsampling": 0, "optimize": True},
         "4:4:4, optimized tables",
     ),
@@ -51,7 +51,7 @@ FORMATS = {
         "webp",
         ".webp",
         "q {:g}",
-        (1, 10, 25, 45, 65, 80, 90, 95),
+        (1, 10, 30, 50, 70, 85, 95),
         lambda q: {"quality": int(q), "method": 6},
         "4:2:0, method 6",
     ),
@@ -60,7 +60,7 @@ FORMATS = {
         "avif",
         ".avif",
         "q {:g}",
-        (10, 20, 30, 40, 50, 60, 70, 80, 90),
+        (10, 22, 35, 48, 60, 72, 85),
         lambda q: {"quality": int(q), "subsampling": "4:4:4", "speed": 6, "max_threads": 1},
         "4:4:4, speed 6",
     ),
@@ -69,7 +69,7 @@ FORMATS = {
         "jpg_2000",
         ".jp2",
         "{:g} bpp",
-        (0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0),
+        (0.1, 0.2, 0.35, 0.6, 1.0, 1.5, 2.5),
         lambda bpp: {"irreversible": True, "quality_mode": "rates", "quality_layers": [24 / bpp]},
         "9/7 wavelet, rates",
     ),
@@ -114,7 +114,7 @@ class JpegXL(Candidate):
     name = "jxl"
     kind = "classical"
     suffix = ".jxl"
-    points = tuple(Point(f"d {d:g}", -d) for d in (15.0, 10.0, 7.0, 5.0, 3.5, 2.5, 1.8, 1.2, 0.7))
+    points = tuple(Point(f"d {d:g}", -d) for d in (15.0, 10.0, 6.0, 3.5, 2.0, 1.2, 0.7))
 
     def __init__(self) -> None:
         if not (shutil.which("cjxl") and shutil.which("djxl")):
