@@ -9,7 +9,6 @@ from importlib.metadata import version
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
-from scipy.fft import dct
 from torch import Tensor
 
 from neuralcodecs.audio.metrics import ChannelMetric, ViSQOL, require_sound, resampled
@@ -56,8 +55,9 @@ class MelCepstralDistortion(ChannelMetric):
 
     def __init__(self) -> None:
         self.definition = (
-            f"mel-cepstral distortion in dB, coefficients 1 to {ORDER} of CheapTrick's envelope warped by {WARP}, 5 ms, "
-            f"16 kHz, no time warping, frames within {FLOOR_DB:g} dB of the loudest (pyworld {_version('pyworld')})"
+            f"mel-cepstral distortion in dB, coefficients 1 to {ORDER} of CheapTrick's envelope warped by {WARP}, "
+            f"5 ms, 16 kHz, no warping in time, frames within {FLOOR_DB:g} dB of the loudest "
+            f"(pyworld {_version('pyworld')})"
         )
 
     def figure(self, decoded: Float[Tensor, " t"], reference: Float[Tensor, " t"], rate: int) -> float:
@@ -153,4 +153,5 @@ def _cepstrum(power: NDArray[np.float64]) -> NDArray[np.float64]:
     axis = np.linspace(0, np.pi, bins)
     amplitude = 0.5 * np.log(np.maximum(power, 1e-16))
     spectra = np.stack([np.interp(plain, axis, frame) for frame in amplitude])
-    return dct(spectra, type=2, axis=1)[:, 1 : ORDER + 1] / bins
+    orders = np.arange(1, ORDER + 1)
+    return spectra @ np.cos(np.outer(warped, orders)) * 2 / bins

@@ -22,8 +22,8 @@ MOST_DROPPED = 1 / 3
 @dataclass(frozen=True)
 class BDRate:
     """``percent``: mean difference of rate at equal quality, negative where the codec needs less than the anchor; None
-    with a ``reason``. ``overlap``: the smaller of both shares of quality that are shared. ``points``: used of the anchor
-    and of the codec. ``dropped``: points of both that cost more than another and are no better.
+    with a ``reason``. ``overlap``: the smaller of both shares of quality that are shared. ``points``: used of
+    the anchor and of the codec. ``dropped``: points of both that cost more than another and are no better.
     """
 
     percent: float | None

@@ -97,7 +97,7 @@ class ModelCandidate(Candidate):
 
     def __post_init__(self) -> None:
         levels = [self.codec.check_levels(n) for n in (self.levels or self.codec.quantizer.levels)]
-        points = tuple(Point(f"{n} level{'s' if n > 1 else ''}", n, n) for n in levels)
+        points = tuple(Point(f"{n} level{'s' if n > 1 else ''}", float(n), n) for n in levels)
         object.__setattr__(self, "points", points)
         object.__setattr__(self, "identity", fingerprint(self.codec).hex())
 

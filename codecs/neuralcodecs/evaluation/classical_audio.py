@@ -90,7 +90,7 @@ class ClassicalAudio(Candidate):
             raise CodecError(f"{name}: no {wanted} on this machine: install it, or leave {name} out of --against")
         self.name = name
         self.suffix = suffix
-        self.points = tuple(Point(f"{rate} kbit/s", rate) for rate in rates)
+        self.points = tuple(Point(f"{rate} kbit/s", float(rate)) for rate in rates)
         self._program = found
         self._rate = sample_rate
         first = (run_program(found.version, name).splitlines() or [""])[0]

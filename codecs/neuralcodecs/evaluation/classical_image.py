@@ -87,7 +87,7 @@ class PillowCandidate(Candidate):
             raise CodecError(f"{name}: this Pillow has no {self._format.feature}: leave {name} out of --against")
         self.name = name
         self.suffix = self._format.suffix
-        self.points = tuple(Point(self._format.label.format(value), value) for value in self._format.ladder)
+        self.points = tuple(Point(self._format.label.format(value), float(value)) for value in self._format.ladder)
         library = features.version(self._format.feature)
         self.identity = f"Pillow {PIL.__version__}, {self._format.feature} {library}: {self._format.stated}"
 

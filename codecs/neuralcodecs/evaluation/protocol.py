@@ -1,6 +1,7 @@
 """How figures were made: without it two of them cannot be compared."""
 
 import hashlib
+import json
 import os
 import platform
 import subprocess
@@ -13,6 +14,7 @@ import torch
 
 from neuralcodecs import __version__
 from neuralcodecs.checkpoints import digest
+from neuralcodecs.codec import Codec
 from neuralcodecs.criteria import Metric
 
 PROTOCOL = "protocol.json"
@@ -64,6 +66,11 @@ def commit() -> str:
     except (OSError, subprocess.SubprocessError):
         return ""
     return told[0].strip() + ("+" if told[1].strip() else "")
+
+
+def config_hash(codec: Codec) -> str:
+    """SHA-256 of a codec's config: what it is made of, without its weights."""
+    return hashlib.sha256(json.dumps(codec.config(), sort_keys=True).encode()).hexdigest()
 
 
 def conflicts(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:

@@ -100,6 +100,13 @@ class Judgement:
                         bar.update()
         return lines, unreadable
 
+    def protocol(self) -> dict[str, Any]:
+        """How the figures are made, with the identity of every codec and what the signals are."""
+        facts = protocol(self.metrics, self.files, self.absent)
+        facts["models"] = {candidate.name: candidate.identity for candidate in self.candidates}
+        facts["rate"], facts["channels"] = self.medium.rate, self.medium.channels
+        return facts
+
     def coded(self, candidate: Candidate, point: Point, name: str) -> Path:
         """Where the coded file lies: it is kept, since every figure rests on it."""
         return self._below("coded", candidate, point, name, candidate.suffix)
@@ -139,8 +146,8 @@ class Judgement:
                 coded = candidate.encode(self.files[name], signal, point, temporary)
             decoded = candidate.decode(target, signal)
         except CodecError as error:
-            missing = {"nominal_bits": None, "written_bits": 0, "encode_seconds": 0.0, "decode_seconds": 0.0}
-            return Line(**facts, **missing, error=str(error))
+            facts |= {"nominal_bits": None, "written_bits": 0, "encode_seconds": 0.0, "decode_seconds": 0.0}
+            return Line(**facts, error=str(error))
         output = None
         if keep:
             kept = self._below("decoded", candidate, point, name, "")
@@ -168,10 +175,7 @@ class Judgement:
 
     def _agree(self) -> None:
         """Write the protocol; CodecError where one is there that these results must not be mixed with."""
-        path = self.out / PROTOCOL
-        new = protocol(self.metrics, self.files, self.absent)
-        new["models"] = {candidate.name: candidate.identity for candidate in self.candidates}
-        new["rate"], new["channels"] = self.medium.rate, self.medium.channels
+        path, new = self.out / PROTOCOL, self.protocol()
         if path.exists():
             old = json.loads(path.read_text())
             found = conflicts(old, new) + [
@@ -180,9 +184,12 @@ class Judgement:
                 if new["models"].get(name, identity) != identity
             ]
             if (old["rate"], old["channels"]) != (new["rate"], new["channels"]):
-                found.append(f"signals had {old['channels']} channels at {old['rate']}, now {new['channels']} at {new['rate']}")
+                was, now = (f"{p['channels']} channels at {p['rate']} Hz" for p in (old, new))
+                found.append(f"signals had {was}, now {now}")
             if found:
                 raise CodecError(f"{self.out} holds results of another protocol ({found[0]}): name another --out")
+            if old["code"] != new["code"]:
+                new["earlier_code"] = [*old.get("earlier_code", []), old["code"]]
             for part in ("metrics", "higher_is_better", "models"):
                 new[part] = old[part] | new[part]
             new["data"] = data(old["data"]["files"] | new["data"]["files"])

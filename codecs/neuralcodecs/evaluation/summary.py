@@ -10,6 +10,7 @@ import numpy as np
 from neuralcodecs.atomic import atomic
 from neuralcodecs.criteria import Metric, MetricFailure
 from neuralcodecs.evaluation.candidate import Candidate, Point
+from neuralcodecs.evaluation.figures import Evaluation, Row, Setting
 from neuralcodecs.evaluation.measure import entropy_of
 from neuralcodecs.evaluation.run import Judgement
 from neuralcodecs.evaluation.store import Line
@@ -43,6 +44,42 @@ def write_summary(summary: Mapping[str, Any], out: Path) -> None:
     joined = dict(summary) | {part: {**old[part], **summary[part]} for part in parts}
     with atomic(path) as temporary:
         temporary.write_text(json.dumps(joined, indent=1) + "\n")
+
+
+def as_evaluation(
+    judgement: Judgement, candidate: Candidate, summary: Mapping[str, Any], lines: Sequence[Line]
+) -> Evaluation:
+    """A model's part of a judgement in the form that the evaluation of a checkpoint has."""
+    own = [line for line in lines if line.codec == candidate.name and line.error is None]
+    facts = [s for s in summary["codecs"][candidate.name]["settings"] if s["files"]]
+    failures = {name: reason for s in facts for name, reason in s["reasons"].items()}
+    evaluation = Evaluation(
+        judgement.medium.unit,
+        judgement.medium.speed_unit,
+        [_as_setting(s) for s in facts],
+        [_as_row(judgement, line) for line in own],
+        {str(judgement.files[name]): reason for name, reason in summary["unreadable"].items()},
+        failures,
+        dict(summary["definitions"]),
+    )
+    evaluation.complexity = candidate.cost(own[0].shape) if own else None
+    return evaluation
+
+
+def _as_setting(s: Mapping[str, Any]) -> Setting:
+    same = ("files", "figures", "failures", "usage", "perplexity", "entropy_bits", "encode_speed", "decode_speed")
+    rates = {kind: s[f"rate_{kind}"] for kind in ("nominal", "entropy", "written")}
+    return Setting(levels=s["levels"], **rates, **{name: s[name] for name in same})
+
+
+def _as_row(judgement: Judgement, line: Line) -> Row:
+    same = ("shape", "extent", "written_bits", "encode_seconds", "decode_seconds", "figures", "failures")
+    return Row(
+        file=str(judgement.files[line.file]),
+        levels=line.levels or 0,
+        nominal_bits=line.nominal_bits or 0.0,
+        **{name: getattr(line, name) for name in same},
+    )
 
 
 def _codec(judgement: Judgement, candidate: Candidate, lines: list[Line]) -> dict[str, Any]:

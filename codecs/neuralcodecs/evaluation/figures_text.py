@@ -72,3 +72,18 @@ def _number(value: float | None) -> str:
 
 def _failed(count: int) -> str:
     return f" ({count} failed)" if count else ""
+
+
+def bd_lines(summary: Mapping[str, Any]) -> list[str]:
+    """BD-rates per codec and metric; with the reason where there is none."""
+    told = summary.get("bd_rate")
+    if not told:
+        return []
+    rows = [["codec", "metric", "BD-rate %", "overlap %", "points", "dropped", ""]]
+    for metric, codecs in told["metrics"].items():
+        for name, found in codecs.items():
+            percent = "-" if found["percent"] is None else f"{found['percent']:+.1f}"
+            points = f"{found['points'][0]}, {found['points'][1]}"
+            overlap = f"{100 * found['overlap']:.0f}"
+            rows.append([name, metric, percent, overlap, points, str(found["dropped"]), found["reason"]])
+    return ["", f"BD-rate against {told['anchor']}: {told['method']}", *aligned(rows)]
