@@ -64,7 +64,7 @@ class MelCepstralDistortion(ChannelMetric):
         ours, theirs = (_envelope(_voice(x, rate)) for x in (decoded, reference))
         loudness = 10 * np.log10(theirs.sum(axis=1))
         loud = loudness > loudness.max() - FLOOR_DB
-        difference = _cepstrum(ours[loud]) - _cepstrum(theirs[loud])
+        difference = mel_cepstrum(ours[loud]) - mel_cepstrum(theirs[loud])
         return float(np.mean(10 / math.log(10) * np.sqrt(2 * (difference**2).sum(axis=1))))
 
 
@@ -144,7 +144,7 @@ def _envelope(signal: NDArray[np.float64]) -> NDArray[np.float64]:
     return pyworld.cheaptrick(signal, pitch, times, RATE)
 
 
-def _cepstrum(power: NDArray[np.float64]) -> NDArray[np.float64]:
+def mel_cepstrum(power: NDArray[np.float64]) -> NDArray[np.float64]:
     """Coefficients 1 to ORDER such that the log amplitude over warped frequency is the sum of c cos(k w)."""
     bins = power.shape[1]
     warped = (np.arange(bins) + 0.5) * np.pi / bins

@@ -107,7 +107,7 @@ def _setting(judgement: Judgement, candidate: Candidate, point: Point, lines: li
     if not whole:
         return facts | {"errors": sorted({line.error for line in lines if line.error})}
     medium, extent = judgement.medium, sum(line.extent for line in whole)
-    figures, failures = means(whole)
+    figures, failures = means(whole, [name for metric in judgement.metrics for name in metric.names])
     together, reasons = _over_files(judgement, candidate, point, whole)
     histograms = candidate.histograms([judgement.coded(candidate, point, line.file) for line in whole], point)
     entropies = [entropy_of(histogram) for histogram in histograms]
@@ -131,12 +131,11 @@ def _setting(judgement: Judgement, candidate: Candidate, point: Point, lines: li
     }
 
 
-def means(lines: Sequence[Line]) -> tuple[dict[str, float], dict[str, int]]:
-    """Mean of each figure over the lines that have it, and how many have not."""
-    names = sorted({name for line in lines for name in (*line.figures, *line.failures)})
+def means(lines: Sequence[Line], names: Sequence[str]) -> tuple[dict[str, float], dict[str, int]]:
+    """Mean of each figure over the lines that have it, and on how many it failed."""
     values = {name: [line.figures[name] for line in lines if name in line.figures] for name in names}
-    figures = {name: float(np.mean(v)) for name, v in values.items() if v}
-    return figures, {name: len(lines) - len(v) for name, v in values.items() if len(v) < len(lines)}
+    failed = {name: sum(name in line.failures for line in lines) for name in names}
+    return {n: float(np.mean(v)) for n, v in values.items() if v}, {n: count for n, count in failed.items() if count}
 
 
 def _rate(medium: Medium, lines: Sequence[Line], bits: Sequence[float]) -> float:
