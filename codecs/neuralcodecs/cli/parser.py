@@ -32,6 +32,8 @@ def make_parser() -> argparse.ArgumentParser:
     _decode(commands)
     _info(commands)
     _evaluate(commands)
+    _compare(commands)
+    _best(commands)
     _export(commands)
     _import(commands)
     _prior(commands)
@@ -102,17 +104,42 @@ def _info(commands: Commands) -> None:
 
 
 def _evaluate(commands: Commands) -> None:
-    parser = _command(
-        commands, "evaluate", "models", "rates and quality on files", "evaluate runs/a --data test --out results"
-    )
-    parser.add_argument("model", help=MODEL)
+    example = "evaluate runs/a --data test --out results --against opus,mp3 --anchor opus"
+    parser = _command(commands, "evaluate", "judge", "rates and quality on files, also of classical codecs", example)
+    parser.add_argument("model", nargs="*", metavar="MODEL", help=f"{MODEL}; none, one or several")
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders or files")
-    parser.add_argument("--out", type=Path, required=True, help="folder for metrics and the comparison picture")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the results; what is there is not repeated")
+    parser.add_argument("--against", default="", metavar="NAMES", help="opus,mp3 or jpeg,webp,avif,jxl,jpeg2000")
+    parser.add_argument("--anchor", metavar="CODEC", help="print BD-rates against this one")
+    parser.add_argument("--metrics", nargs="+", metavar="NAME", help="these only; all: also the slow and optional ones")
     parser.add_argument("--levels", type=int, nargs="+", help="default: the operating points of the codec")
     parser.add_argument("--limit", type=int, help="at most so many files")
+    parser.add_argument(
+        "--rate", type=int, metavar="HZ", help="sample rate at which sound of several rates is compared"
+    )
+    parser.add_argument("--keep", type=int, default=0, metavar="N", help="keep the decodings of the first N files")
     parser.add_argument("--examples", type=int, default=4, help="files in the comparison picture, 0 for none")
     parser.add_argument("--weights", nargs="+", default=[], metavar="NAME=PATH", help="networks of metrics: lpips, fid")
     _device_options(parser)
+
+
+def _compare(commands: Commands) -> None:
+    parser = _command(
+        commands, "compare", "judge", "whether a change is real, file by file", "compare results/a results/b"
+    )
+    for place in ("run_a", "run_b"):
+        help_ = "folder of an evaluation or of a training run; FOLDER:CODEC for one of several codecs"
+        parser.add_argument(place, metavar=place.upper(), help=help_)
+    parser.add_argument("--metric", action="append", metavar="NAME", help="default: all that both have")
+    parser.add_argument("--anyway", action="store_true", help="compare figures that were made in different ways")
+
+
+def _best(commands: Commands) -> None:
+    example = "best runs/a --metric mel_distance --at 6kbps"
+    parser = _command(commands, "best", "judge", "the best checkpoint of a run", example)
+    parser.add_argument("folder", metavar="RUN", type=Path, help="a run's folder")
+    parser.add_argument("--metric", required=True, metavar="NAME")
+    parser.add_argument("--at", metavar="RATE", help="6kbps, 0.25bpp or 8levels; default: the highest rate")
 
 
 def _export(commands: Commands) -> None:
