@@ -5,6 +5,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from neuralcodecs.cli import report
 from neuralcodecs.cli.status import EPILOG
 
 MODEL = "a name from `neuralcodecs models`, a run's folder, a checkpoint, an exported folder or a hub id"
@@ -25,6 +26,7 @@ def make_parser() -> argparse.ArgumentParser:
     _decode(commands)
     _info(commands)
     _evaluate(commands)
+    report.add_options(_command(commands, "report", "report", report.SUMMARY, report.EXAMPLE))
     _export(commands)
     _import(commands)
     _command(commands, "models", "models", "the models that have a name on this machine", "models")
