@@ -18,8 +18,8 @@ MARKS = (
     "M-1.5,-4.5h3v3h3v3h-3v3h-3v-3h-3v-3h3z",
     "M-4.2,-4.2L4.2,4.2M4.2,-4.2L-4.2,4.2",
 )
-WIDTH, HEIGHT = 460, 300
-LEFT, RIGHT, TOP, BOTTOM = 50, 118, 30, 42
+WIDTH, HEIGHT = 460.0, 300.0
+LEFT, RIGHT, TOP, BOTTOM = 50.0, 118.0, 30.0, 42.0
 LABEL = 13
 """Distance of two labels at the right, at least."""
 STYLE = """
@@ -95,11 +95,11 @@ class Axis:
 
     def ticks(self) -> list[float]:
         if self._logarithmic:
-            found = self._decades((1, 2, 5))
-            found = self._decades((1,)) if len(found) > 7 else found
+            found = self._decades((1.0, 2.0, 5.0))
+            found = self._decades((1.0,)) if len(found) > 7 else found
             return found if len(found) > 2 else self._decades(tuple(i / 2 for i in range(2, 20)))[:8]
-        step = 10 ** math.floor(math.log10((self._high - self._low) / 2))
-        step = next(step * f for f in (0.5, 1, 2, 5, 10) if (self._high - self._low) / (step * f) <= 6)
+        step = 10.0 ** math.floor(math.log10((self._high - self._low) / 2))
+        step = next(step * f for f in (0.5, 1.0, 2.0, 5.0, 10.0) if (self._high - self._low) / (step * f) <= 6)
         first = math.ceil(self._low / step)
         return [i * step for i in range(first, math.floor(self._high / step) + 1)]
 
@@ -155,7 +155,8 @@ def _curve(line: Line, across: Axis, up: Axis) -> Markup:
     shared = (line.name, path, colour(line.look), DASHES[line.look % len(DASHES)])
     start = Markup('<g data-codec="{}"><path class="line" d="{}" stroke="{}" stroke-dasharray="{}"/>').format(*shared)
     mark = Markup(
-        '<path class="dot" d="{}" transform="translate({},{})" fill="{}" stroke="{}" data-note="{}"><title>{}</title></path>'
+        '<path class="dot" d="{}" transform="translate({},{})" fill="{}" stroke="{}" data-note="{}">'
+        "<title>{}</title></path>"
     )
     shape, paint = MARKS[line.look % len(MARKS)], colour(line.look)
     dots = [

@@ -22,6 +22,7 @@ from neuralcodecs.audio import Audio, files
 from neuralcodecs.evaluation.report.folder import Results, Take
 from neuralcodecs.evaluation.report.loudness import loudness
 from neuralcodecs.image import Image
+from neuralcodecs.image.files import load
 
 SECONDS = 12
 """Of each sound, from its start, at most."""
@@ -75,19 +76,31 @@ def exhibits(results: Results, count: int, budget: int) -> list[Exhibit]:
 def _exhibit(results: Results, file: str, takes: Sequence[Take], budget: int) -> Exhibit:
     original = results.original(file)
     assert original is not None  # exhibits has asked
-    order = {contender.name: i for i, contender in enumerate(results.contenders)}
-    sorted_takes = sorted(takes, key=lambda take: (order.get(take.codec, len(order)), take.order))
     sound = results.unit == "kbit/s"
-    outputs = [(take, take.output) for take in sorted_takes if take.output is not None]
-    made = (_sounds if sound else _pictures)(original, outputs)
+    outputs = [(take, take.output) for take in _by_worth(takes) if take.output is not None]
     tracks: list[Track] = []
-    for track in made:
-        size = len(track.source) + len(track.picture)
-        if size > budget:
+    for track in (_sounds if sound else _pictures)(original, outputs):
+        budget -= len(track.source) + len(track.picture)
+        if budget < 0:
             break
-        budget -= size
         tracks.append(track)
+    order = {contender.name: i for i, contender in enumerate(results.contenders)}
+    rank = {(take.codec, take.setting): (order.get(take.codec, len(order)), take.order) for take in takes}
+    tracks.sort(key=lambda track: rank.get((track.codec, track.setting), (-1, 0.0)))
     return Exhibit(file, takes[0].group, tuple(tracks), len(takes) + 1 - len(tracks), sound)
+
+
+def _by_worth(takes: Sequence[Take]) -> list[Take]:
+    """Those first that should be in a page without room for all: of every codec in turn, far settings before near."""
+    curves: dict[str, list[Take]] = {}
+    for take in sorted(takes, key=lambda take: take.order):
+        curves.setdefault(take.codec, []).append(take)
+    ranked = []
+    for curve in curves.values():
+        # 0, 8, 16 ... before 4, 12 ... before 2, 6 ...: index & -index is the largest power of two that divides it
+        places = sorted(range(len(curve)), key=lambda i: -(i & -i) if i else -len(curve))
+        ranked += [(turn, curve[place]) for turn, place in enumerate(places)]
+    return [take for _, take in sorted(ranked, key=lambda pair: pair[0])]
 
 
 def _spread(groups: dict[str, str]) -> list[str]:
@@ -137,7 +150,7 @@ def _spectrogram(picture: Float[Tensor, "3 h w"]) -> str:
 
 def _pictures(original: Path, outputs: Sequence[tuple[Take, Path]]) -> Iterator[Track]:
     medium = Image()
-    signal, facts = medium.read(original)
+    facts = medium.info(original)
     yield Track("", "original", 8.0 * facts.channels, _webp(_middle(original), lossless=True))
     for take, path in outputs:
         if medium.info(path).shape == facts.shape:
@@ -145,8 +158,6 @@ def _pictures(original: Path, outputs: Sequence[tuple[Take, Path]]) -> Iterator[
 
 
 def _middle(path: Path) -> Pillow.Image:
-    from neuralcodecs.image.files import load
-
     picture, _ = load(path, 3)
     left, top = ((max(0, n - SIDE) // 2) for n in picture.size)
     return picture.crop((left, top, min(left + SIDE, picture.width), min(top + SIDE, picture.height)))

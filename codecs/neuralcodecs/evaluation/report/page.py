@@ -31,10 +31,11 @@ class Figure:
 
 @dataclass(frozen=True)
 class Cell:
-    """What a table shows, and what it sorts by."""
+    """What a table shows, and what it sorts by; ``figure``: a number, or the dash for none."""
 
     text: str
     value: float | None
+    figure: bool = True
 
 
 def write_report(results: Results, runs: Sequence[Run], target: Path, count: int, budget: int) -> list[Path]:
@@ -146,9 +147,13 @@ def _rows(results: Results) -> Iterator[list[Cell]]:
         for point in contender.points:
             figures = [point.figures.get(metric) for metric in results.metrics]
             values = [point.written, point.nominal, point.entropy, *figures, point.encode_speed, point.decode_speed]
-            cells = [Cell(contender.name, None), Cell(contender.kind, None), Cell(point.setting, point.order)]
+            cells = [
+                Cell(contender.name, None, False),
+                Cell(contender.kind, None, False),
+                Cell(point.setting, point.order, False),
+            ]
             cells += [Cell(number(value), value) for value in values]
-            yield [*cells, Cell(str(point.files), point.files), Cell(str(point.failed), point.failed)]
+            yield [*cells, *(Cell(str(n), float(n)) for n in (point.files, point.failed))]
 
 
 def _usage(results: Results, looks: dict[str, int]) -> Iterator[tuple[Contender, Point, Markup]]:
