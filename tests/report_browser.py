@@ -29,6 +29,8 @@ class Browser:
         self.troubles: list[str] = []
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.call(f"{domain}.enable")
+        self.call("Emulation.setFocusEmulationEnabled", enabled=True)
+        self.call("Emulation.setScrollbarsHidden", hidden=True)
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         self._sent += 1

@@ -123,6 +123,7 @@ def test_pictures_slide_zoom_and_show_the_difference(page: Browser, pictures: Pa
     page.wait("document.querySelector('.under').naturalWidth == 192")
     page.set(".take-list", "1")  # JPEG at quality 10
     page.wait("document.querySelector('.viewer .now').textContent.startsWith('jpeg')")
+    page.set(".zoom", "1")  # pixel by pixel, whatever the height of the window
     halves = Pillow.open(io.BytesIO(page.screenshot("slider", ".canvas").read_bytes())).convert("RGB")
     page.set(".split", "100")
     original = Pillow.open(io.BytesIO(page.screenshot("slider_original", ".canvas").read_bytes())).convert("RGB")

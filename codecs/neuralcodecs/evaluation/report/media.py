@@ -44,6 +44,7 @@ class Track:
     source: str
     picture: str = ""
     gain: float = 0.0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,8 @@ def _sounds(original: Path, outputs: Sequence[tuple[Take, Path]]) -> Iterator[Tr
     ]
     for signal, gain, (codec, setting, bitrate) in zip(signals, gains, names, strict=True):
         source = _flac(signal * 10 ** ((gain - lower) / 20), facts.rate)
-        yield Track(codec, setting, bitrate, source, _spectrogram(medium.picture(signal)), gain - lower)
+        picture = _spectrogram(medium.picture(signal))
+        yield Track(codec, setting, bitrate, source, picture, gain - lower, length / facts.rate)
 
 
 def _gain(level: float, wanted: float) -> float:

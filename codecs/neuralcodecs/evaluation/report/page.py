@@ -166,7 +166,7 @@ def _usage(results: Results, looks: dict[str, int]) -> Iterator[tuple[Contender,
                 f"codebook {i}: {100 * used:.1f} % of its entries used, perplexity {perplexity:.1f}"
                 for i, (used, perplexity) in enumerate(zip(point.usage, perplexities, strict=False), 1)
             ]
-            title = f"{contender.name}, {point.setting}: share of entries used, per codebook"
+            title = f"{contender.name}, {point.setting}: entries used"
             yield contender, point, charts.bars(title, point.usage, notes, looks[contender.name])
 
 

@@ -41,6 +41,7 @@ if (player) {
     const verdict = letter === state.x ? "Right." : `No, it was ${state.x}.`;
     draw();
     say(verdict);
+    all("[data-hear]", blind).forEach((b) => b.setAttribute("aria-pressed", false));
     if (deck.playing) {
       stop(); // the next X starts afresh, so that the switch itself tells nothing
       show();

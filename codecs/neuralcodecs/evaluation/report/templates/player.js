@@ -10,7 +10,7 @@ const label = (take) => (take.dataset.codec ? `${take.dataset.codec}, ${take.dat
 
 const position = () => {
   if (!deck.playing) return deck.offset;
-  const passed = deck.offset + deck.context.currentTime - deck.begun;
+  const passed = deck.offset + Math.max(0, deck.context.currentTime - deck.begun); // begun lies a little ahead
   return one(".loop input", player).checked ? passed % deck.length : Math.min(passed, deck.length);
 };
 
@@ -108,6 +108,7 @@ const openFile = (index) => {
   deck.loading++;
   const exhibit = all("#listen .exhibit")[index];
   Object.assign(deck, { takes: all(".take", exhibit), buffers: [], gains: [], offset: 0 });
+  deck.length = +deck.takes[0].dataset.seconds;
   const rows = new Map();
   deck.takes.forEach((take, i) => {
     const codec = take.dataset.codec;
