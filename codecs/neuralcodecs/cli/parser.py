@@ -5,6 +5,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from neuralcodecs.cli import report
 from neuralcodecs.cli.status import EPILOG
 
 MODEL = "a name from `neuralcodecs models`, a run's folder, a checkpoint, an exported folder or a hub id"
@@ -34,6 +35,7 @@ def make_parser() -> argparse.ArgumentParser:
     _evaluate(commands)
     _compare(commands)
     _best(commands)
+    report.add_options(_command(commands, "report", "report", report.SUMMARY, report.EXAMPLE))
     _export(commands)
     _import(commands)
     _prior(commands)
