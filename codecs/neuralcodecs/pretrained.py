@@ -131,7 +131,7 @@ def build(config: dict[str, Any], source: str, trust: bool = False) -> Codec:
 
     if not isinstance(config, dict) or not str(config.get("class_path", "")).endswith("Codec"):
         raise CodecError(f"{source} holds no codec config: expected class_path and init_args of a Codec")
-    with _import_policy(trust):
+    with import_policy(trust):
         parser = ArgumentParser(exit_on_error=False)
         parser.add_class_arguments(Codec, "codec")
         try:
@@ -226,7 +226,7 @@ def _check_finite(state: dict[str, Tensor], source: str) -> None:
 
 
 @contextmanager
-def _import_policy(trust: bool) -> Iterator[None]:
+def import_policy(trust: bool) -> Iterator[None]:
     """Let jsonargparse import this package alone. The policy is global to a process, so it is put back afterwards."""
     from jsonargparse import _common, set_parsing_settings
 

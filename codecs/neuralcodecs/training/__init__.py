@@ -5,12 +5,15 @@ from neuralcodecs.training.adversary import Adversary
 from neuralcodecs.training.audio_data import AudioDataModule
 from neuralcodecs.training.average import WeightAverage
 from neuralcodecs.training.checkpoint import AtomicCheckpointIO
+from neuralcodecs.training.code_data import CodeDataModule
 from neuralcodecs.training.combine import Balancer, WeightedSum
 from neuralcodecs.training.data import Batch, Loading
 from neuralcodecs.training.games import Hinge, LeastSquares, LeCam, Linear, Mixed, NonSaturating
 from neuralcodecs.training.image_data import ImageDataModule
 from neuralcodecs.training.interrupt import SaveOnExit
 from neuralcodecs.training.judge import EvaluateCheckpoints
+from neuralcodecs.training.judge_language import JudgeLanguage
+from neuralcodecs.training.language_task import LanguageTask
 from neuralcodecs.training.objectives import Reconstruct, Weighted
 from neuralcodecs.training.stage import Stage
 from neuralcodecs.training.task import CodecTask, Optimization, OptimizerGroup
@@ -22,10 +25,13 @@ __all__ = [
     "AudioDataModule",
     "Balancer",
     "Batch",
+    "CodeDataModule",
     "CodecTask",
     "EvaluateCheckpoints",
     "Hinge",
     "ImageDataModule",
+    "JudgeLanguage",
+    "LanguageTask",
     "LeCam",
     "LeastSquares",
     "Linear",
