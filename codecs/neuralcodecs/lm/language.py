@@ -21,11 +21,11 @@ from neuralcodecs.pretrained import import_policy, locate
 class Information(NamedTuple):
     """What a file says to a model.
 
-    ``bits``: of each row. ``count``: codes of each row. ``extent``: in the material's unit.
+    ``bits``: of each row. ``positions``: codes of each row. ``extent``: in the material's unit.
     """
 
     bits: Float[Tensor, " rows"]
-    count: int
+    positions: int
     extent: float
 
 

@@ -119,10 +119,10 @@ def row_starts(alphabet: Shape) -> Int64[Tensor, " rows"]:
 
 def heads(alphabet: Shape, width: int) -> nn.ModuleList:
     """Hidden states to logits, for each row."""
-    made = nn.ModuleList(nn.Linear(width, size, bias=False) for size in alphabet)
+    made = [nn.Linear(width, size, bias=False) for size in alphabet]
     for head in made:
         nn.init.normal_(head.weight, std=0.02)
-    return made
+    return nn.ModuleList(made)
 
 
 def fresh_cache() -> Any:

@@ -32,6 +32,8 @@ class PatchModel(CodeModel):
         positions: of the grid in a patch.
     """
 
+    starts: Tensor
+
     def __init__(
         self, alphabet: tuple[int, ...], axes: int, outer: Network, inner: Network, positions: int = 1
     ) -> None:

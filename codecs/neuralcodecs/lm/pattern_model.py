@@ -40,6 +40,8 @@ class PatternModel(CodeModel):
         network: the transformer's size.
     """
 
+    starts: Tensor
+
     def __init__(self, alphabet: tuple[int, ...], axes: int, pattern: Pattern, network: Network) -> None:
         super().__init__()
         self.alphabet = tuple(alphabet)
@@ -108,7 +110,7 @@ class PatternModel(CodeModel):
     def _make_layout(self, grid: Shape, device: torch.device) -> Layout:
         return Layout(self.pattern, grid, len(self.alphabet), device)
 
-    def _entries(self, codes: Int64[Tensor, "b rows *grid"]) -> Int64[Tensor, "b size+2"]:
+    def _entries(self, codes: Int64[Tensor, "b rows *grid"]) -> Int64[Tensor, "b entries"]:
         """The embedding's entry of each code, then those of the beginning and of nothing."""
         flat = (codes.flatten(2) + self.starts[:, None]).flatten(1)
         extra = sum(self.alphabet) + torch.arange(2, device=codes.device)

@@ -27,7 +27,7 @@ def score(language: Language, files: Sequence[Path]) -> Figures:
         except CodecError as error:
             failed.append(str(error))
             continue
-        bits, count, extent = bits + found.bits, count + found.count, extent + found.extent
+        bits, count, extent = bits + found.bits, count + found.positions, extent + found.extent
     language.train(training)
     if not count:
         raise CodecError(f"nothing to measure: {failed[0] if failed else 'no files'}")

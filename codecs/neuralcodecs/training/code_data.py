@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import torch
-from jaxtyping import Int64
+from jaxtyping import Int
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -23,14 +23,14 @@ DEFAULT_LOADING = Loading(workers=0)
 class CodeWindows:
     """Random windows ``(rows, *window)`` of the codes of files that are at least as large."""
 
-    def __init__(self, codes: list[Int64[Tensor, "rows ..."]], weights: list[float], window: Shape) -> None:
+    def __init__(self, codes: list[Int[Tensor, "rows ..."]], weights: list[float], window: Shape) -> None:
         self.codes = codes
         self.window = window
         # files in windows: a second of a long file comes as often as one of a short file
         sizes = np.array([np.prod([n / w for n, w in zip(c.shape[1:], window, strict=True)]) for c in codes])
         self.shares: NDArray[np.float64] = sizes * np.array(weights)
 
-    def draw(self, file: int, source: np.random.Generator) -> Int64[Tensor, "rows ..."]:
+    def draw(self, file: int, source: np.random.Generator) -> Int[Tensor, "rows ..."]:
         codes = self.codes[file]
         room = zip(codes.shape[1:], self.window, strict=True)
         starts = [int(source.integers(n - w + 1)) for n, w in room]

@@ -75,7 +75,7 @@ class LanguageTask(L.LightningModule):
 
     def _validate(self, stage: str, batch: Batch) -> None:
         for codes in batch.signal:
-            bits, count, extent = self.language.information(codes)
+            bits, positions, extent = self.language.information(codes)
             rate = f"{stage}/bits_per_{self.language.material.unit}"
             self.log(rate, float(bits.sum()) / extent, batch_size=1, sync_dist=True, prog_bar=True)
-            self.log(f"{stage}/bits_per_code", float(bits.mean()) / count, batch_size=1, sync_dist=True)
+            self.log(f"{stage}/bits_per_code", float(bits.mean()) / positions, batch_size=1, sync_dist=True)
