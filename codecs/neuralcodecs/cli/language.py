@@ -1,9 +1,13 @@
 """Commands about language models of codes: ``generate`` and ``probe``."""
 
 import argparse
+import csv
+import json
+from pathlib import Path
 
 import torch
 
+from neuralcodecs.atomic import atomic
 from neuralcodecs.errors import CodecError
 
 
@@ -26,3 +30,35 @@ def _device(options: argparse.Namespace) -> torch.device:
     if options.device == "cuda" and not torch.cuda.is_available():
         raise CodecError("--device cuda: no CUDA device here; use --device cpu")
     return torch.device("cuda" if options.device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def run_probe(options: argparse.Namespace) -> int:
+    from neuralcodecs.cli.load import load_model
+    from neuralcodecs.evaluation.measure import find_files
+    from neuralcodecs.lm.probes import probe, table
+
+    labels = _labels(options.labels) if options.labels else {}
+    results = {}
+    for source in options.models:
+        codec, identity = load_model(source, options)
+        files = find_files(options.data, codec.medium.suffixes, options.limit)
+        results[source] = probe(codec, files, labels, options.levels, options.budget)
+        results[source]["fingerprint"] = identity.hex()
+    if options.out:
+        with atomic(options.out) as temporary:
+            temporary.write_text(json.dumps(results, indent=2))
+    print(table(results))
+    return 0
+
+
+def _labels(text: str) -> dict[Path, str]:
+    """The column of a manifest, by the resolved path of each file."""
+    name, _, column = text.rpartition(":")
+    try:
+        with Path(name).open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise CodecError(f"--labels {text}: {error}; give MANIFEST.csv:COLUMN") from error
+    if not rows or "path" not in rows[0] or column not in rows[0]:
+        raise CodecError(f"--labels {text}: {name} needs the columns path and {column}")
+    return {(Path(name).parent / row["path"]).resolve(): row[column] for row in rows if row["path"] and row[column]}

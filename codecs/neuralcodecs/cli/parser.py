@@ -155,7 +155,9 @@ def _probe(commands: Commands) -> None:
     parser.add_argument("--labels", metavar="CSV:COLUMN", help="manifest whose column the codes are to tell")
     parser.add_argument("--levels", type=int, help="codebooks to use (default: each codec's own)")
     parser.add_argument("--limit", type=int, help="at most so many files")
-    parser.add_argument("--seconds", type=float, default=600, help="of sound that the small LM sees (default 600)")
+    parser.add_argument(
+        "--budget", type=float, help="seconds or pixels that the small LM learns from (default 600, 4e6)"
+    )
     parser.add_argument("--out", type=Path, help="JSON file for the figures")
     _device_options(parser)
 
