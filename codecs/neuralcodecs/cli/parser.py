@@ -156,7 +156,7 @@ def _probe(commands: Commands) -> None:
     parser.add_argument("--levels", type=int, help="codebooks to use (default: each codec's own)")
     parser.add_argument("--limit", type=int, help="at most so many files")
     parser.add_argument(
-        "--budget", type=float, help="seconds or pixels that the small LM learns from (default 600, 4e6)"
+        "--budget", type=float, help="seconds or pixels that the small LM learns from (default 3600, 2e7)"
     )
     parser.add_argument("--out", type=Path, help="JSON file for the figures")
     _device_options(parser)

@@ -19,7 +19,7 @@ from neuralcodecs.lm.probes.linear import features, linear_probe
 from neuralcodecs.lm.probes.small_lm import model_bits
 from neuralcodecs.lm.probes.stability import stability
 
-BUDGETS = {1: 600.0, 2: 4e6}
+BUDGETS = {1: 3600.0, 2: 2e7}
 """Seconds of sound, or pixels, that the small language model is trained on, by the number of the signal's axes."""
 UNITS = {1: "second", 2: "pixel"}
 

@@ -14,7 +14,7 @@ from neuralcodecs.lm.network import Network
 from neuralcodecs.lm.patch_model import PatchModel
 
 OUTER, INNER = Network(width=128, layers=4, heads=4), Network(width=64, layers=2, heads=4)
-BATCH = 8
+BATCH = 4
 RATE = 0.002
 WINDOWS = {1: 128, 2: 12}
 """Positions on each axis that the model sees together, by the number of axes."""
