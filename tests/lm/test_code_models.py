@@ -208,16 +208,26 @@ def trained(folder: Path) -> Path:
     (folder / "lm.yaml").write_text(text)
     quiet = ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false", "--trainer.accelerator=cpu"]
     common = ["fit", "--config", str(folder / "lm.yaml"), "--run", str(folder / "run"), *quiet]
+    straight = ["--trainer.max_steps=3", "--trainer.val_check_interval=3"]
+    train([*common, *straight, "--run", str(folder / "straight")])
     train([*common, "--trainer.max_steps=2", "--trainer.val_check_interval=2"])
-    train([*common, "--trainer.max_steps=3", "--trainer.val_check_interval=3", "--resume", "true"])
+    train([*common, *straight, "--resume", "true"])
     return folder / "run"
 
 
-def test_generate_is_the_same_in_a_fresh_process_after_a_resumed_run(
+def test_a_resumed_run_is_the_same_and_generates_the_same_in_a_fresh_process(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = trained(tmp_path)
     assert sorted(p.name for p in (run / "checkpoints").glob("*.ckpt")) == ["step=2.ckpt", "step=3.ckpt"]
+    states = [
+        torch.load(r / "checkpoints" / "step=3.ckpt", weights_only=True)["state_dict"]
+        for r in (run, tmp_path / "straight")
+    ]
+    assert states[0].keys() == states[1].keys()
+    for name, tensor in states[0].items():
+        if name.startswith("language."):
+            assert torch.equal(tensor, states[1][name]), name
     medium, prompt = small("audio/quickstart_speech.yaml").medium, tmp_path / "prompt.wav"
     signal, _ = medium.read(next((SAMPLES / "speech" / "val").glob("*.flac")))
     medium.write(prompt, signal[:, 16000:24000], SignalInfo(16000, 1, (8000,)))

@@ -21,6 +21,7 @@ def run_generate(options: argparse.Namespace) -> int:
     language = load_language(options.run_folder, options.trust).to(_device(options))
     if options.out.suffix.lower() not in language.material.suffixes:
         raise CodecError(f"{options.out}: this model makes files that end in {', '.join(language.material.suffixes)}")
+    language.material.to(_device(options))
     language.generate(options.out, tuple(options.size), sampling, options.prompt)
     print(options.out)
     return 0

@@ -59,6 +59,9 @@ class Material(Configured, ABC):
     def write(self, path: Path, codes: Int64[Tensor, "rows *grid"], shape: Shape) -> None:
         """The file that codes stand for."""
 
+    def to(self, device: torch.device) -> None:
+        """Where codes are computed from now on."""
+
 
 class CodecMaterial(Material):
     """Codes of a frozen codec, computed once for each file and kept on disk.
@@ -100,6 +103,9 @@ class CodecMaterial(Material):
         with atomic(kept) as temporary:
             np.save(temporary, codes.numpy().astype(np.int32))
         return codes
+
+    def to(self, device: torch.device) -> None:
+        self.codec.to(device)
 
     def extent(self, grid: Shape) -> float:
         strides = self.codec.encoder.strides

@@ -87,6 +87,12 @@ class CodeDataModule(SignalDataModule):
         """Of ``extent``."""
         return f"{self.language.material.unit}s"
 
+    def setup(self, stage: str) -> None:
+        """Compute the codes, where training runs. Raises CodecError as that of other data does."""
+        assert self.trainer is not None, "the trainer knows what codes are"
+        self.language.material.to(self.trainer.strategy.root_device)
+        super().setup(stage)
+
     def training_examples(self, found: list[Entry]) -> tuple[Examples, list[str]]:
         codes, entries, failed = read_all(self.language.material, found)
         self.stop_if_none(len(codes), failed)
