@@ -26,6 +26,7 @@ from neuralcodecs.lm import (
     Sampling,
     ready,
 )
+from neuralcodecs.lm.language import KEY, facts, load_language
 from neuralcodecs.lm.score import score
 from neuralcodecs.medium import SignalInfo
 from neuralcodecs.training.run import main as train
@@ -47,6 +48,7 @@ PICTURES = {
     "shuffled": ready.shuffled(),
 }
 TINY = Network(16, 2, 2)
+MADE = ("alphabet", "axes")
 
 
 def sharp(model: CodeModel) -> CodeModel:
@@ -252,6 +254,33 @@ def test_a_resumed_run_is_the_same_and_generates_the_same_in_a_fresh_process(
     assert main([*arguments, str(tmp_path / "z.wav")]) == 2
     assert "put that codec back" in capsys.readouterr().err
     assert not (tmp_path / "z.wav").exists() and not (tmp_path / "y.wav").exists()
+
+
+def test_a_checkpoint_cannot_name_foreign_classes_or_be_damaged(tmp_path: Path) -> None:
+    material, network = Bytes([".wav"]), Network(16, 1, 2)
+    language = Language(material, lambda a, n: PatternModel(a, n, ready.delay(), network), [4])
+    weights = {f"language.{name}": tensor for name, tensor in language.state_dict().items()}
+    path = tmp_path / "lm.ckpt"
+
+    def saved(**changed: object) -> Path:
+        torch.save({KEY: facts(language) | changed, "state_dict": weights}, path)
+        return path
+
+    loaded = load_language(saved())
+    codes = torch.randint(256, (1, 1, 9))
+    assert torch.equal(loaded(codes), language.eval()(codes))
+    (tmp_path / "evil.py").write_text("raise SystemExit('imported')")
+    node = facts(language)["init_args"]
+    for class_path in ("evil.Bytes", "subprocess.Popen"):
+        with pytest.raises(CodecError, match="was refused"):
+            load_language(saved(init_args={**node, "material": {"class_path": class_path, "init_args": {}}}))
+    with pytest.raises(CodecError, match="do not fit"):
+        load_language(saved(init_args={**node, "model": PatternModel((256,), 1, ready.delay(), TINY).describe(MADE)}))
+    with pytest.raises(CodecError, match="put that codec back"):
+        load_language(saved(identity="other"))
+    path.write_bytes(saved().read_bytes()[:2000])
+    with pytest.raises(CodecError, match="no checkpoint of a language model"):
+        load_language(path)
 
 
 def test_a_run_of_a_codec_is_no_language_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
