@@ -39,6 +39,8 @@ def make_parser() -> argparse.ArgumentParser:
     _export(commands)
     _import(commands)
     _prior(commands)
+    _generate(commands)
+    _probe(commands)
     _command(commands, "models", "models", "the models that have a name on this machine", "models")
     return parser
 
@@ -176,6 +178,49 @@ def _prior(commands: Commands) -> None:
     parser.add_argument("--out", dest="place", required=True, metavar="FOLDER|NAME", help=f"the model with it: {PLACE}")
     parser.add_argument("--limit", type=int, help="at most so many files")
     _overwrite_option(parser)
+    _device_options(parser)
+
+
+def _generate(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "generate",
+        "language",
+        "a new file from a language model of codes",
+        "generate runs/lm_speech_delay --seconds 5 --out x.wav",
+    )
+    parser.add_argument("run_folder", metavar="LM_RUN", help="a run of configs/lm, or a checkpoint of one")
+    size = parser.add_mutually_exclusive_group(required=True)
+    size.add_argument("--seconds", type=float, nargs=1, dest="size", help="length of the sound")
+    size.add_argument("--size", type=float, nargs=2, dest="size", metavar=("HEIGHT", "WIDTH"), help="of the picture")
+    size.add_argument("--bytes", type=float, nargs=1, dest="size", help="length of a file of a model of bytes")
+    parser.add_argument("--out", type=Path, required=True, help="the file to write, for example x.wav or x.png")
+    parser.add_argument("--prompt", type=Path, help="a file that the new one begins with (a picture: its upper part)")
+    parser.add_argument("--seed", type=int, default=0, help="another one gives another file (default 0)")
+    parser.add_argument("--temperature", type=float, default=1.0, help="below 1 safer, 0 the most likely (default 1)")
+    parser.add_argument("--top-k", type=int, default=0, help="choose among so many codes (default: all)")
+    parser.add_argument("--top-p", type=float, default=1.0, help="choose among codes of this probability (default 1)")
+    _overwrite_option(parser)
+    _device_options(parser)
+
+
+def _probe(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "probe",
+        "language",
+        "how useful the tokens of codecs are, side by side",
+        "probe runs/a runs/b --data test --labels manifest.csv:group",
+    )
+    parser.add_argument("models", nargs="+", metavar="MODEL", help=MODEL)
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders or files")
+    parser.add_argument("--labels", metavar="CSV:COLUMN", help="manifest whose column the codes are to tell")
+    parser.add_argument("--levels", type=int, help="codebooks to use (default: each codec's own)")
+    parser.add_argument("--limit", type=int, help="at most so many files")
+    parser.add_argument(
+        "--budget", type=float, help="seconds or pixels that the small LM learns from (default 3600, 2e7)"
+    )
+    parser.add_argument("--out", type=Path, help="JSON file for the figures")
     _device_options(parser)
 
 
