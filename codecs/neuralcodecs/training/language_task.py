@@ -11,8 +11,8 @@ from torch.optim import Optimizer
 from neuralcodecs.lm.language import KEY, Language, facts
 from neuralcodecs.training.data import Batch
 from neuralcodecs.training.guard import Guard
+from neuralcodecs.training.optimization import Optimization
 from neuralcodecs.training.seeds import derive
-from neuralcodecs.training.task import Optimization
 from neuralcodecs.training.terms import Term
 
 
