@@ -4,12 +4,14 @@ from neuralcodecs.audio.augment import GainAndMix
 from neuralcodecs.audio.losses import (
     CompressedSpectrum,
     EncodecMel,
+    LogMel,
     MultiScaleMel,
     MultiScaleSTFT,
     NoiseToSignal,
     WaveformL1,
 )
 from neuralcodecs.audio.medium import Audio
+from neuralcodecs.audio.mel import LogMelEncoder
 from neuralcodecs.audio.segments import OverlapAdd, RootMeanSquare
 
 __all__ = [
@@ -17,6 +19,8 @@ __all__ = [
     "CompressedSpectrum",
     "EncodecMel",
     "GainAndMix",
+    "LogMel",
+    "LogMelEncoder",
     "MultiScaleMel",
     "MultiScaleSTFT",
     "NoiseToSignal",

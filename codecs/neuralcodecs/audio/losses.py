@@ -16,6 +16,7 @@ from neuralcodecs.errors import CodecError
 FLOOR = 1e-5
 POWER_FLOOR = 1e-6
 """Of compressed spectra of signals with a root mean square of 1."""
+MEL_FLOOR = 1e-7
 
 
 class WaveformL1(Loss):
@@ -105,6 +106,24 @@ class MultiScaleMel(Loss):
             ours, theirs = (mel(stft(signal).abs()) for signal in (output, target))
             total = total + F.l1_loss(_log10(ours), _log10(theirs))
         return total
+
+
+class LogMel(Loss):
+    """Vocos' mel loss: mean absolute difference of natural logarithms of mel magnitudes, clamped at 1e-7 below.
+
+    https://arxiv.org/abs/2306.00814, section 3.3 and its code: HTK mel bands up to half the rate, centred frames.
+
+    ``rate``: samples per second.
+    """
+
+    def __init__(self, rate: int, bands: int = 100, window: int = 1024, hop: int = 256) -> None:
+        super().__init__()
+        self.stft = STFT(window, hop, window // 2)
+        self.mel = MelScale(rate, window, bands)
+
+    def forward(self, output: Float[Tensor, "b c t"], target: Float[Tensor, "b c t"]) -> Float[Tensor, ""]:
+        ours, theirs = (self.mel(self.stft(signal).abs()).clamp(min=MEL_FLOOR).log() for signal in (output, target))
+        return F.l1_loss(ours, theirs)
 
 
 class MultiScaleSTFT(Loss):
