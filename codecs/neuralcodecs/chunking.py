@@ -15,12 +15,15 @@ from neuralcodecs.errors import CodecError
 from neuralcodecs.pieces import extent
 from neuralcodecs.stream_coder import CHUNK_SECONDS
 
+ALIGNMENT = 64
+"""A chunk of codes with side streams, but the last, has a multiple of so many rows, so that theirs end with it."""
+
 
 class Chunker:
     """Cuts the codes of one signal into chunks of at most ``seconds`` along the main stream's first axis.
 
-    Between pieces where the codec has some. Side streams have one position per piece: each chunk carries those of the
-    pieces that begin in it.
+    Between pieces where the codec has some. Scales have one position per piece: each chunk carries those of the
+    pieces that begin in it. Side streams of the quantizer are cut in proportion to the codes.
     """
 
     def __init__(self, codec: Codec, seconds: int = CHUNK_SECONDS) -> None:
@@ -54,7 +57,9 @@ class Chunker:
         """Positions up to ``stop``, in which ``pieces`` pieces have begun; ``rest``: and all that is held."""
         counts = [stop - self._starts[0]]
         for start, values in zip(self._starts[1:], self._held[1:], strict=True):
-            counts.append(values.shape[1] if rest else min(pieces - start, values.shape[1]))
+            whole = start + values.shape[1]
+            due = stop * whole // (self._starts[0] + self._held[0].shape[1]) if self._codec.sided else pieces
+            counts.append(values.shape[1] if rest else min(due - start, values.shape[1]))
         chunk = Chunk(tuple(self._starts), tuple(v[:, :n] for v, n in zip(self._held, counts, strict=True)))
         self._held = [v[:, n:] for v, n in zip(self._held, counts, strict=True)]
         self._starts = [start + n for start, n in zip(self._starts, counts, strict=True)]
@@ -139,6 +144,8 @@ def _positions(codec: Codec, values: np.ndarray, seconds: int) -> int:
     most = min(CHUNK_POSITIONS // rows, CHUNK_SYMBOLS // (rows * len(values)))
     if most < 1:
         raise CodecError(f"a row of {rows} positions x {len(values)} codebooks does not fit into a chunk: cut it")
+    if codec.sided and most > ALIGNMENT:
+        most -= most % ALIGNMENT
     if not codec.medium.rate:
         return most
     strides = codec.encoder.strides

@@ -1,7 +1,7 @@
 """Saving, loading and sharing of a codec, by the names that users of huggingface_hub know."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from neuralcodecs.stream_coder import StreamCoder, StreamCoders
 
@@ -24,6 +24,10 @@ class Published:
 
         check_prior(self, name, prior)
         self.priors = {**self.priors, name: prior}
+
+    def config(self: "Codec") -> dict[str, Any]:  # type: ignore[misc]
+        """Class paths and arguments from which an equal codec (but for its weights) can be built: plain YAML data."""
+        return self.describe()
 
     def save_pretrained(self: "Codec", directory: str | Path) -> None:  # type: ignore[misc]
         """Write ``config.yaml``, ``model.safetensors`` and a model card."""

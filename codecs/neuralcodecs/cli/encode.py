@@ -17,6 +17,7 @@ from neuralcodecs.codes import Codes, Shape
 from neuralcodecs.coding import Coding
 from neuralcodecs.files import SUFFIX, Report, encode_signals, levels_for, report, write_codes
 from neuralcodecs.medium import Blocks, SignalInfo
+from neuralcodecs.refining import refined
 from neuralcodecs.stream_files import can_stream, encode_stream, is_long
 
 
@@ -65,8 +66,13 @@ class _Encoding:
 
     def make(self, inputs: Sequence[_Input]) -> list[_Coded]:
         signals = [item.read[0] for item in inputs if item.read is not None]
-        coded = iter(encode_signals(self.codec, signals, self.levels) if signals else [])
+        coded = iter(self._encode(signals) if signals else [])
         return [_Coded(None if item.read is None else next(coded), item) for item in inputs]
+
+    def _encode(self, signals: Sequence[Tensor]) -> list[Codes]:
+        if self.options.refine is None:
+            return encode_signals(self.codec, signals, self.levels)
+        return [refined(self.codec, signal, self.levels, self.options.refine) for signal in signals]
 
     def write(self, job: Job, coded: _Coded) -> Done:
         codes, item = coded

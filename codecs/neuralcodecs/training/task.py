@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from neuralcodecs.codec import Codec
-from neuralcodecs.errors import CodecError
 from neuralcodecs.training.adversary import Adversary
 from neuralcodecs.training.combine import Combination, WeightedSum
 from neuralcodecs.training.data import Batch
@@ -34,7 +33,7 @@ class CodecTask(Optimized):
         stage: what is frozen and what is loaded from an earlier run.
 
     Raises:
-        CodecError: neither the objective nor an adversary judges the output.
+        CodecError: the objective cannot train this codec, or not with this adversary.
     """
 
     def __init__(
@@ -47,16 +46,13 @@ class CodecTask(Optimized):
         stage: Stage | None = None,
     ) -> None:
         super().__init__(optimization)
-        if objective.needs_adversary and adversary is None:
-            raise CodecError(
-                "nothing judges the output: give the objective a loss (waveform, spectrum, perceptual), or an adversary"
-            )
         self.codec = codec
         self.objective = objective
         self.adversary = adversary
         self.combination = combination or WeightedSum()
         self.stage = stage or Stage()
         self.stage.prepare(codec)
+        objective.check(codec, adversary)
         self._discriminator_learned = False
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
