@@ -102,4 +102,6 @@ def named_codec(source: str, trust: bool = False) -> Codec:
     node = yaml.safe_load(path.read_text())
     if isinstance(node, dict) and "model" in node:
         node = node["model"].get("init_args", {}).get("codec")
+    if not isinstance(node, dict):
+        raise CodecError(f"{path} holds no codec: name a codec's config, or a training's with model.init_args.codec")
     return build(node, source, trust)
