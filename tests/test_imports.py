@@ -10,6 +10,7 @@ from conftest import ROOT
 
 PACKAGE = ROOT / "codecs" / "neuralcodecs"
 COMMON = {"errors", "stream_coder", "configured", "criteria", "medium", "codes", "pieces", "atomic", "threads"}
+COMMON |= {"sampling"}
 PARTS = COMMON | {"codec", "layers"}
 ALLOWED = {
     "bitstream": {"errors", "bitstream"},
@@ -20,6 +21,7 @@ ALLOWED = {
     "priors": PARTS | {"priors"},
     "audio": PARTS | {"encoders", "quantizers", "decoders", "audio", "sources", "cache"},
     "image": PARTS | {"encoders", "quantizers", "decoders", "image", "sources", "cache"},
+    "video": PARTS | {"encoders", "quantizers", "decoders", "image", "video", "sources", "cache"},
     "lm": {path.stem for path in PACKAGE.iterdir()} - {"training", "cli"},
 }
 

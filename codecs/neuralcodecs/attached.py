@@ -1,7 +1,7 @@
 """Priors as parts of a published model: ``prior-NAME.yaml`` says what it is, ``prior-NAME.safetensors`` its integers.
 
-They lie beside ``config.yaml`` and are read under the same policy as that file: nothing is unpickled, and only this package's
-classes are made unless the model is trusted.
+They lie beside ``config.yaml`` and are read under the same policy as that file: nothing is unpickled, and only this
+package's classes are made unless the model is trusted.
 """
 
 from pathlib import Path

@@ -7,14 +7,14 @@ Everything else (training, files, evaluation, language models) is written agains
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from neuralcodecs.codes import Codes, Layout, Shape, equal_shapes
+from neuralcodecs.codes import Codes, Layout, Shape, together
 from neuralcodecs.configured import Configured
 from neuralcodecs.errors import CodecError
 from neuralcodecs.layers.streamed import Streamed
@@ -22,6 +22,7 @@ from neuralcodecs.medium import Medium
 from neuralcodecs.pieced import Pieced
 from neuralcodecs.pieces import Scaler, Segmenter, fit, stack_padded
 from neuralcodecs.published import Published
+from neuralcodecs.sampling import NO_SAMPLING, Sampled, Sampling
 from neuralcodecs.stream_coder import StreamCoders
 from neuralcodecs.streaming import Streams
 
@@ -125,8 +126,11 @@ class Quantizer(Configured, nn.Module, ABC):
         """Forget what training forwards have gathered since the last update: their step was skipped."""
 
 
-class Decoder(Configured, Streamed, ABC):
-    """Latents to signal. The output may be longer than the signal by less than one stride; the codec cuts it."""
+class Decoder(Configured, Sampled, Streamed, ABC):
+    """Latents to signal. The output may be longer than the signal by less than one stride; the codec cuts it.
+
+    Generative ones fill in ``Sampled`` too: what ``decode`` gives then depends on seed, steps and guidance.
+    """
 
     @abstractmethod
     def forward(self, latents: Float[Tensor, "b d *grid"]) -> Float[Tensor, "b c *space"]: ...
@@ -177,6 +181,13 @@ class Codec(Published, Streams, Pieced, Configured, nn.Module):
         quantized = self.quantizer(self.encoder(signal / scale), levels)
         return fit(self.decoder(quantized.latents), signal.shape[2:]) * scale, quantized
 
+    def analyse(
+        self, signal: Float[Tensor, "b c *space"], levels: int | None = None
+    ) -> tuple[Float[Tensor, "b c *space"], Quantized]:
+        """The training path without the decoder: what that is to make, and how it was quantized."""
+        scaled = signal / self._scale(signal)
+        return scaled, self.quantizer(self.encoder(scaled), levels)
+
     @torch.no_grad()
     def encode(
         self, signal: Float[Tensor, "b c *space"], levels: int | None = None, shapes: Sequence[Shape] | None = None
@@ -187,22 +198,26 @@ class Codec(Published, Streams, Pieced, Configured, nn.Module):
         codes of a batch are the codes of its items one by one; on other devices they are but for near ties, which the
         rounding of a batch may decide otherwise.
         """
-        shapes = [tuple(signal.shape[2:])] * len(signal) if shapes is None else shapes
+        shapes = [tuple(shape) for shape in shapes or [signal.shape[2:]] * len(signal)]
         levels = self.check_levels(levels)
         items: dict[int, Codes] = {}
-        for shape, members in self._together(shapes):
+        for shape, members in together(shapes, self.device):
             batch = self._encode_equal(fit(signal[members], shape), levels)
             items |= zip(members, batch.items(), strict=True)
         return Codes.batch([items[i] for i in range(len(items))])
 
     @torch.no_grad()
-    def decode(self, codes: Codes) -> Float[Tensor, "b c *space"]:
-        """Signals of codes, each exactly as long as the one that went in, padded with zeros to the longest."""
+    def decode(self, codes: Codes, sampling: Sampling = NO_SAMPLING) -> Float[Tensor, "b c *space"]:
+        """Signals of codes, each exactly as long as the one that went in, padded with zeros to the longest.
+
+        ``sampling`` goes before what a generative decoder's codes say of it; CodecError for a deterministic decoder.
+        """
         if not codes.shapes:
             raise CodecError("no items to decode: the batch is empty")
         signals: dict[int, Tensor] = {}
-        for shape, members in self._together(codes.shapes):
-            batch = self._decode_equal(Codes.batch([codes.item(i) for i in members]), shape)
+        ways = [self.decoder.choose(sampling, said) for said in codes.samplings]
+        for (shape, way), members in together(zip(codes.shapes, ways, strict=True), self.device):
+            batch = self._decode_equal(Codes.batch([codes.item(i) for i in members]), shape, way)
             signals |= zip(members, batch, strict=True)
         return stack_padded([signals[i] for i in range(len(signals))])
 
@@ -228,19 +243,6 @@ class Codec(Published, Streams, Pieced, Configured, nn.Module):
     def sided(self) -> bool:
         """Whether the quantizer has side streams: such codes are decoded whole, since they are not local."""
         return bool(self.quantizer.side_streams(self.encoder.frames(self.encoder.strides)))
-
-    def config(self) -> dict[str, Any]:
-        """Class paths and arguments from which an equal codec (but for its weights) can be built: plain YAML data."""
-        return self.describe()
-
-    def _together(self, shapes: Sequence[Sequence[int]]) -> Iterator[tuple[Shape, list[int]]]:
-        """Which items run as one batch: those of one shape, on the CPU none.
-
-        oneDNN rounds a batch differently (EnCodec 24 kHz, 8 x 2 s at 32 levels: 87 % of the latents and 76 of 38400
-        codes differed) and was no faster (1.5 s against 0.9 s one by one, one thread).
-        """
-        for shape, members in equal_shapes(shapes).items():
-            yield from ((shape, [m]) for m in members) if self.device.type == "cpu" else [(shape, members)]
 
     def _scale(self, signal: Tensor) -> Tensor:
         scale = signal.new_ones(len(signal)) if self.scaler is None else self.scaler(signal)

@@ -10,7 +10,7 @@ import torch
 from neuralcodecs.bitstream import Coders, Header, PayloadCoder, Reader
 from neuralcodecs.bitstream.header import MAIN_STREAM
 from neuralcodecs.bitstream.payloads import Values
-from neuralcodecs.codes import Codes, Shape
+from neuralcodecs.codes import Codes, Shape, Stream
 from neuralcodecs.errors import CodecError
 from neuralcodecs.prior_coders import AdaptivePriorCoder
 from neuralcodecs.stream_coder import CHUNK_SECONDS, StreamCoder, StreamCoders
@@ -56,7 +56,7 @@ class Coding:
         if MAIN_STREAM in own and prior not in (None, NONE):
             raise CodecError(f"--prior {prior}: this codec codes its main stream itself, leave --prior out")
         chosen = _prior(codec, self.prior)
-        self.streams: StreamCoders = own | ({} if chosen is None else {MAIN_STREAM: chosen})
+        self.streams: StreamCoders = {**own, **({} if chosen is None else {MAIN_STREAM: chosen})}
         self.payloads: Coders = {name: Payloads(coder) for name, coder in self.streams.items()}
         self.chunk_seconds = max((coder.chunk_seconds for coder in self.streams.values()), default=CHUNK_SECONDS)
 
@@ -69,16 +69,18 @@ class Coding:
         return replace(header, streams=tuple(streams))
 
     def bits(self, codes: Codes) -> float:
-        """Entropy bits of one signal's codes, all in one chunk: nominal ones of the streams without a coder."""
+        """Entropy bits of one signal's codes, as if in one chunk: nominal ones of the streams without a coder."""
+        return sum(self.stream_bits(codes).values())
+
+    def stream_bits(self, codes: Codes) -> dict[str, float]:
+        """The same by stream."""
         values = {stream.name: stream.values[0].cpu() for stream in codes}
         given = {name: own for name, own in values.items() if name != MAIN_STREAM}
-        bits = 0.0
+        bits = {}
         for stream in codes:
-            coder = self.streams.get(stream.name)
-            if coder is None:
-                bits += float(Codes((stream,), codes.shapes).nominal_bits()[0])
-            elif values[stream.name].numel():
-                bits += coder.bits(values[stream.name], given)
+            coder, own = self.streams.get(stream.name), values[stream.name]
+            nominal = float(Codes((stream,), codes.shapes).nominal_bits()[0])
+            bits[stream.name] = nominal if coder is None or not own.numel() else coder.bits(own, given)
         return bits
 
 
@@ -99,6 +101,20 @@ def use_coders(codec: "Codec", reader: Reader, source: Path) -> str:
         f"{source} needs another prior ({named or 'none'}) than this model has ({have}): "
         "get the model with the prior that it was encoded with and name it with -m"
     )
+
+
+def entropies(codec: "Codec", source: Path) -> dict[str, float]:
+    """Entropy bits of each stream of a file under what coded it, chunk by chunk; CodecError if the model lacks that."""
+    with source.open("rb") as file:
+        reader = Reader(file)
+        coding = Coding(codec, use_coders(codec, reader, source))
+        bits = dict.fromkeys((stream.name for stream in reader.header.streams), 0.0)
+        for chunk in reader:
+            streams = zip(reader.header.streams, chunk.values, strict=True)
+            parts = [Stream(s.name, torch.from_numpy(v)[None], s.alphabet, (v.shape[1:],)) for s, v in streams]
+            for name, count in coding.stream_bits(Codes(tuple(parts), (reader.header.shape,))).items():
+                bits[name] += count
+    return bits
 
 
 def _in_order(header: Header, coders: Coders) -> list[tuple[str, PayloadCoder]]:

@@ -22,6 +22,7 @@ from neuralcodecs.coding import Coding, use_coders
 from neuralcodecs.errors import CodecError
 from neuralcodecs.medium import SignalInfo
 from neuralcodecs.pretrained import fingerprint
+from neuralcodecs.sampling import NO_SAMPLING, Sampling
 
 SUFFIX = ".ncs"
 
@@ -55,14 +56,19 @@ def encode_signals(codec: Codec, signals: Sequence[Float[Tensor, "c ..."]], leve
     return codec.encode(batch.to(codec.device), levels, shapes).items()
 
 
-def decode_codes(codec: Codec, items: Sequence[Codes]) -> list[Float[Tensor, "c ..."]]:
-    """Signals of the codes of several files, those of one shape and number of levels decoded together; on the CPU."""
+def decode_codes(
+    codec: Codec, items: Sequence[Codes], sampling: Sampling = NO_SAMPLING
+) -> list[Float[Tensor, "c ..."]]:
+    """Signals of the codes of several files, those of one shape and number of levels decoded together; on the CPU.
+
+    ``sampling``: goes before what the files say.
+    """
     signals: list[Tensor | None] = [None] * len(items)
     groups: dict[tuple[tuple[int, ...], ...], list[int]] = defaultdict(list)
     for index, codes in enumerate(items):
         groups[tuple(stream.alphabet for stream in codes)].append(index)
     for members in groups.values():
-        decoded = codec.decode(Codes.batch([items[i] for i in members])).cpu()
+        decoded = codec.decode(Codes.batch([items[i] for i in members]), sampling).cpu()
         for index, signal in zip(members, decoded, strict=True):
             signals[index] = signal[(slice(None), *(slice(n) for n in items[index].shapes[0]))]
     return [signal for signal in signals if signal is not None]
@@ -100,6 +106,7 @@ def write_codes(
         raise CodecError(f"a file holds one signal, these codes have {len(codes.shapes)}: write codes.item(i)")
     shape = codes.shapes[0]
     streams = tuple(StreamSpec(s.name, tuple(s.alphabet), s.grids[0]) for s in codes)
+    metadata = codes.samplings[0].metadata() | (metadata or {})
     header = coding.header(header_for(codec, shape, streams, original, identity or fingerprint(codec), metadata))
     with atomic(target) as temporary, temporary.open("wb") as file:
         write(file, header, chunks_of(codec, [codes], coding.chunk_seconds), coders=coding.payloads)
@@ -114,7 +121,11 @@ def header_for(
     identity: bytes,
     metadata: Metadata | None,
 ) -> Header:
-    """The header of a signal of ``shape``, which the codec's medium made of the ``original``."""
+    """The header of a signal of ``shape``, which the codec's medium made of the ``original``.
+
+    Of a generative decoder it names seed and steps, the decoder's own unless ``metadata`` has others.
+    """
+    own = codec.decoder.sampling or NO_SAMPLING
     info = SignalInfo(codec.medium.rate, codec.medium.channels, shape)
     return Header(
         fingerprint=identity,
@@ -123,7 +134,7 @@ def header_for(
         shape=shape,
         streams=streams,
         original=None if original == info else Original(original.rate, original.channels, original.shape),
-        metadata=metadata or None,
+        metadata=own.metadata() | (metadata or {}) or None,
     )
 
 
@@ -148,7 +159,7 @@ def read_whole(codec: Codec, reader: Reader, source: Path) -> tuple[Codes, Signa
         Stream(spec.name, torch.from_numpy(array)[None].to(codec.device), spec.alphabet, (spec.grid,))
         for spec, array in zip(header.streams, values, strict=True)
     )
-    return Codes(streams, (header.shape,)), original_of(header)
+    return Codes(streams, (header.shape,), (codec.decoder.said(header.metadata),)), original_of(header)
 
 
 @contextmanager

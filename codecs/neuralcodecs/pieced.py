@@ -14,6 +14,7 @@ from torch import Tensor
 from neuralcodecs.codes import FREE, Codes, Layout, Shape, Stream
 from neuralcodecs.errors import CodecError
 from neuralcodecs.pieces import SCALE_ALPHABET, Box, crop, extent, fit, joined, scale_of, scale_stream
+from neuralcodecs.sampling import NO_SAMPLING, Sampling
 
 if TYPE_CHECKING:  # the codec itself imports this module
     import neuralcodecs.codec
@@ -49,13 +50,14 @@ class Pieced:
         self: "neuralcodecs.codec.Codec",
         codes: Int64[Tensor, "b q *grid"],
         scale: Int64[Tensor, " b"] | None,
+        sampling: Sampling = NO_SAMPLING,
         sides: Sequence[Tensor] = (),
     ) -> Float[Tensor, "b c *space"]:
         """One piece, or some frames of it, decoded by itself and not cut.
 
         ``scale``: its entry of that side stream. ``sides``: its parts of the quantizer's side streams.
         """
-        piece = self.decoder(self.quantizer.decode_streams((codes, *sides)))
+        piece = self.decoder.decode(self.quantizer.decode_streams((codes, *sides)), sampling)
         return piece if scale is None else piece * scale_of(scale, piece)
 
     def _encode_equal(self: "neuralcodecs.codec.Codec", signal: Tensor, levels: int) -> Codes:  # type: ignore[misc]
@@ -77,7 +79,9 @@ class Pieced:
             streams.append(scale_stream(scales))
         return Codes(tuple(streams), (shape,) * len(signal))
 
-    def _decode_equal(self: "neuralcodecs.codec.Codec", codes: Codes, shape: Shape) -> Tensor:  # type: ignore[misc]
+    def _decode_equal(  # type: ignore[misc]
+        self: "neuralcodecs.codec.Codec", codes: Codes, shape: Shape, sampling: Sampling
+    ) -> Tensor:
         names = [layout.name for layout in self.layouts(shape, self.quantizer.levels[-1])]
         values = [codes[name] for name in names if name != SCALE]
         if tuple(values[0].shape[2:]) != self.grid(shape):
@@ -89,7 +93,7 @@ class Pieced:
             main, *sides = (v[..., p : p + n] for v, p, n in zip(values, positions, counts, strict=True))
             positions = [p + n for p, n in zip(positions, counts, strict=True)]
             scale = None if self.scaler is None else codes[SCALE][:, 0, index]
-            pieces.append(self.decode_piece(main, scale, sides))
+            pieces.append(self.decode_piece(main, scale, sampling, sides))
         return fit(pieces[0] if self.segmenter is None else self.segmenter.join(pieces, boxes), shape)
 
 

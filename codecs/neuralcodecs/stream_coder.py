@@ -1,4 +1,4 @@
-"""The contract of what codes one stream of a file: values of a chunk to bytes and back, given the chunk's other streams.
+"""The contract of what codes one stream of a file: a chunk's values to bytes and back, given its other streams.
 
     side streams --fixed width, or their coders--> bytes         in the header's order
     codes        --its coder, given all side streams--> bytes    last
@@ -27,7 +27,8 @@ class StreamCoder(Configured, nn.Module, ABC):
     """Codes the values of one stream in one chunk.
 
     ``number``: of the payload's format in the header of a file, 1 to 255: 1 static, 2 adaptive, 3 learned priors; 16
-    and up for codecs that bring their own. ``alphabet``: of all rows that the stream may have. ``chunk_seconds``: of signal that it wants a chunk to have.
+    and up for codecs that bring their own. ``alphabet``: of all rows that the stream may have. ``chunk_seconds``: of
+    signal that it wants a chunk to have.
 
     ``given``: values ``(q, *grid)`` of the streams of the same chunk that the receiver has before, by name.
     All results are equal on every machine: probabilities are integers made by exact operations (``priors``).

@@ -19,6 +19,7 @@ from neuralcodecs.errors import CodecError
 from neuralcodecs.files import Report, admit, check_header, header_for, original_of
 from neuralcodecs.medium import Blocks, SignalInfo
 from neuralcodecs.pretrained import fingerprint
+from neuralcodecs.sampling import NO_SAMPLING, Sampling
 from neuralcodecs.streaming import decode_blocks, encode_blocks
 
 WHOLE_SECONDS = 30
@@ -84,17 +85,26 @@ class Decoding:
         source: what errors call the file.
         keep_rate: the ``original`` has the codec's rate and length.
         identity: the codec's fingerprint.
+        sampling: goes before what the file says of a generative decoder's.
 
     Raises:
-        CodecError: made by another model, or not what this model writes; while iterating, damaged.
+        CodecError: made by another model, or not what this model writes; a sampling for a deterministic decoder; while
+            iterating, damaged.
     """
 
     def __init__(
-        self, codec: Codec, reader: Reader, source: Path, keep_rate: bool = False, identity: bytes | None = None
+        self,
+        codec: Codec,
+        reader: Reader,
+        source: Path,
+        keep_rate: bool = False,
+        identity: bytes | None = None,
+        sampling: Sampling = NO_SAMPLING,
     ) -> None:
         admit(codec, reader, source, identity or fingerprint(codec))
         check_header(codec, reader.header, source)
         self._codec, self._reader, self._source, self._keep_rate = codec, reader, source, keep_rate
+        self._sampling = codec.decoder.choose(sampling, codec.decoder.said(reader.header.metadata))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -106,7 +116,7 @@ class Decoding:
         return SignalInfo(self._codec.medium.rate, original.channels, self.shape) if self._keep_rate else original
 
     def __iter__(self) -> Iterator[Float[Tensor, "c t"]]:
-        for signal in decode_blocks(self._codec.decoder_stream(), self._codes()):
+        for signal in decode_blocks(self._codec.decoder_stream(self._sampling), self._codes()):
             yield signal.cpu()
 
     def _codes(self) -> Iterator[Codes]:

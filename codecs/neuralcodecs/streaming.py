@@ -16,6 +16,7 @@ from neuralcodecs.errors import CodecError
 from neuralcodecs.layers.streamed import Streamed
 from neuralcodecs.pieces import SCALE_ALPHABET
 from neuralcodecs.piecewise import Alphabets, PieceDecoderStream, PieceEncoderStream
+from neuralcodecs.sampling import NO_SAMPLING, Sampling
 from neuralcodecs.streams import DecoderStream, EncoderStream, FrameDecoderStream, FrameEncoderStream
 
 if TYPE_CHECKING:  # the codec itself imports this module
@@ -62,14 +63,21 @@ class Streams:
         encode = partial(_whole(self).encode, levels=levels)
         return PieceEncoderStream(encode, self.segmenter, _nothing(self), _alphabets(self, alphabet))
 
-    def decoder_stream(self: "neuralcodecs.codec.Codec") -> DecoderStream:  # type: ignore[misc]
-        """Signals of codes that arrive in chunks; raises CodecError when they cannot be those of all codes."""
+    def decoder_stream(self: "neuralcodecs.codec.Codec", sampling: Sampling = NO_SAMPLING) -> DecoderStream:  # type: ignore[misc]
+        """Signals of codes that arrive in chunks; raises CodecError when they cannot be those of all codes.
+
+        ``sampling``: of a generative decoder, whose codes in chunks say nothing of it.
+        """
         _check(self)
         if self.segmenter is None:
             return FrameDecoderStream(self.decoder, self.encoder.dim, self.encoder.channels, self.quantizer.decode)
         sizes = self.quantizer.codebook_sizes
         return PieceDecoderStream(
-            _whole(self).decode, self.segmenter, _nothing(self), _alphabets(self, sizes), self.encoder.frames
+            partial(_whole(self).decode, sampling=sampling),
+            self.segmenter,
+            _nothing(self),
+            _alphabets(self, sizes),
+            self.encoder.frames,
         )
 
     @property

@@ -2,8 +2,8 @@
 
     x -> norm -> two halves: one -> depthwise conv 3, SiLU -> scan in four directions, summed -> norm; times SiLU(other)
 
-Published with CUDA kernels (Mamba, https://arxiv.org/abs/2312.00752); here a block of positions at a time,
-within which the recurrence is a scan by doubling.
+Published with CUDA kernels (Mamba, https://arxiv.org/abs/2312.00752); here positions are taken a block at a time, in
+which the recurrence is a scan by doubling.
 """
 
 import math
