@@ -126,11 +126,8 @@ def main() -> None:
         for levels, refinement in itertools.product(codec.quantizer.levels, {None, options.refine}):
             row = measure(codec, files, levels, refinement)
             kind = "" if refinement is None else f", SGA {refinement}"
-            print(
-                f"  level {levels}{kind}: "
-                + ", ".join(f"{k} {v:.4g}" for k, v in row.items())
-                + f", kMAC/pixel {macs:.3g}"
-            )
+            figures = {**row, "kMAC/pixel": macs}
+            print(f"  level {levels}{kind}: " + ", ".join(f"{k} {v:.4g}" for k, v in figures.items()), flush=True)
 
 
 if __name__ == "__main__":
