@@ -64,7 +64,7 @@ class Reconstruct(Objective):
         self.quantization = dict(quantization or {})
 
     def check(self, codec: Codec, adversary: Adversary | None) -> None:
-        _check_compares(self, codec)
+        _check_deterministic(self, codec)
         if not self.losses and adversary is None:
             raise CodecError(
                 "nothing judges the output: give the objective a loss (waveform, spectrum, perceptual), or an adversary"
@@ -95,7 +95,7 @@ class RateDistortion(Objective):
         self.tradeoff = tradeoff
 
     def check(self, codec: Codec, adversary: Adversary | None) -> None:
-        _check_compares(self, codec)
+        _check_deterministic(self, codec)
 
     def forward(
         self, codec: Codec, signal: Float[Tensor, "b c *space"], levels: int
@@ -110,10 +110,12 @@ class RateDistortion(Objective):
         return terms, output, quantized.statistics
 
 
-def _check_compares(objective: Objective, codec: Codec) -> None:
+def _check_deterministic(objective: Objective, codec: Codec) -> None:
     if codec.decoder.sampling is not None:
-        drawing, comparing = type(codec.decoder).__name__, type(objective).__name__
-        raise CodecError(f"{comparing} compares one output, and {drawing} draws from many: use Denoise")
+        raise CodecError(
+            f"{type(objective).__name__} compares one output, and {type(codec.decoder).__name__} draws from many: "
+            "use Denoise"
+        )
 
 
 def quantization_terms(quantized: Quantized, weights: dict[str, float]) -> Terms:
