@@ -52,7 +52,7 @@ def train(codec: Codec, pictures: list[Tensor], lambdas: list[float], options: a
         torch.nn.utils.clip_grad_norm_(codec.parameters(), 1.0)
         optimizer.step()
         if step % 500 == 0:
-            print(f"step {step}, {spent:.0f} s: loss {float(loss):.3f}, {float(rate):.3f} bit/pixel", flush=True)
+            print(f"step {step}, {spent:.0f} s: loss {loss.item():.3f}, {rate.item():.3f} bit/pixel", flush=True)
     raise AssertionError
 
 
@@ -123,7 +123,7 @@ def main() -> None:
             codec.save_pretrained(options.save / config.stem)
         files = sorted(options.test.rglob("*.png"))[: options.pictures]
         macs = complexity(codec, codec.medium.read(files[0])[0].shape[1:]).decoder_macs / 1000
-        for levels, refinement in itertools.product(codec.quantizer.levels, {None, options.refine}):
+        for levels, refinement in itertools.product(codec.quantizer.levels, dict.fromkeys((None, options.refine))):
             row = measure(codec, files, levels, refinement)
             kind = "" if refinement is None else f", SGA {refinement}"
             figures = {**row, "kMAC/pixel": macs}
