@@ -52,9 +52,8 @@ class FactorisedPrior(nn.Module):
         self.float()
         counts = torch.floor(mass[0, :, 0] * 2.0**32).long() + 1
         below = F.pad(counts.cumsum(-1), (1, 0))
-        share = torch.div(below * ((TOTAL - self.size) >> 8), below[:, -1:] >> 8, rounding_mode="floor")
-        self.tables.copy_(torch.arange(self.size + 1, device=share.device) + share.clamp(max=TOTAL - self.size))
-        self.tables[:, -1] = TOTAL
+        share = torch.div(below * (TOTAL - self.size), below[:, -1:], rounding_mode="floor")  # below 2**57
+        self.tables.copy_(torch.arange(self.size + 1, device=share.device) + share)
         self.stale.fill_(False)
 
     def _mass(self, values: Tensor) -> Tensor:
