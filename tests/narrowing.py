@@ -13,8 +13,13 @@ WIDTHS = {
     "channels": 16,
     "code_dim": 32,
     "heads": 4,
+    "channel_widths": 16,
+    "depths": 1,
+    "state": 4,
+    "widths": 16,
+    "steps": 4,
 }
-"""Arguments that only make a network larger, and what they are cut to."""
+"""Arguments that only make a network larger, or a decoder slower, and what they are cut to."""
 
 
 def narrow(node: Any, caps: Mapping[str, int] = WIDTHS, name: str = "") -> Any:

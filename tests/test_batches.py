@@ -28,7 +28,7 @@ def learned(codec: Codec) -> Codec:
     codec.train()
     shape = max(shapes(codec))
     for _ in range(len(codec.quantizer.codebook_sizes) + 1):
-        codec(0.3 * torch.randn(4, codec.encoder.channels, *shape))
+        codec.analyse(0.3 * torch.randn(4, codec.encoder.channels, *shape))
         codec.quantizer.update()
     return codec.eval()
 

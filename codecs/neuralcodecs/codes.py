@@ -2,14 +2,30 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from neuralcodecs.sampling import NO_SAMPLING, Sampling
+
 Shape = tuple[int, ...]
+FREE = -1
+"""Of an axis of a side stream: as long as its writer likes (a text beside a picture)."""
+
+
+class Layout(NamedTuple):
+    """What a stream looks like before there is one: its name, the alphabets of its rows and its grid."""
+
+    name: str
+    alphabet: Shape
+    grid: Shape
+
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -33,10 +49,14 @@ class Stream:
 
 @dataclass(frozen=True)
 class Codes:
-    """Named streams of a batch, and the shape (samples; or height, width) of each item's signal."""
+    """Named streams of a batch, and the shape (samples; or height, width) of each item's signal.
+
+    ``said``: what the file of each item says of a generative decoder's sampling; empty where none says anything.
+    """
 
     streams: tuple[Stream, ...]
     shapes: tuple[Shape, ...]
+    said: tuple[Sampling, ...] = ()
 
     def __iter__(self) -> Iterator[Stream]:
         return iter(self.streams)
@@ -55,10 +75,15 @@ class Codes:
 
     def item(self, index: int) -> "Codes":
         """The codes of one batch item, without padding."""
-        return Codes(tuple(s.item(index) for s in self.streams), (self.shapes[index],))
+        return Codes(tuple(s.item(index) for s in self.streams), (self.shapes[index],), self.said[index : index + 1])
 
     def items(self) -> list["Codes"]:
         return [self.item(i) for i in range(len(self.shapes))]
+
+    @property
+    def samplings(self) -> tuple[Sampling, ...]:
+        """``said``, one for each item."""
+        return self.said or (NO_SAMPLING,) * len(self.shapes)
 
     def nominal_bits(self) -> Float[Tensor, " b"]:
         """Of each item: the sum of log2(alphabet size) over all codes of all streams (float64)."""
@@ -82,12 +107,19 @@ class Codes:
                 values[(rows, slice(None), *(slice(n) for n in part.values.shape[2:]))] = part.values
                 row = rows.stop
             streams.append(replace(parts[0], values=values, grids=grids))
-        return Codes(tuple(streams), tuple(shape for item in items for shape in item.shapes))
+        said = tuple(way for item in items for way in item.samplings)
+        shapes = tuple(shape for item in items for shape in item.shapes)
+        return Codes(tuple(streams), shapes, () if set(said) == {NO_SAMPLING} else said)
 
 
-def equal_shapes(shapes: Sequence[Sequence[int]]) -> dict[Shape, list[int]]:
-    """The numbers of the items of each shape."""
-    groups: dict[Shape, list[int]] = defaultdict(list)
-    for index, shape in enumerate(shapes):
-        groups[tuple(shape)].append(index)
-    return groups
+def together(keys: Iterable[Key], device: torch.device) -> Iterator[tuple[Key, list[int]]]:
+    """The numbers of the items that run as one batch: those of one key, on the CPU none.
+
+    oneDNN rounds a batch differently (EnCodec 24 kHz, 8 x 2 s at 32 levels: 87 % of the latents and 76 of 38400
+    codes differed) and was no faster (1.5 s against 0.9 s one by one, one thread).
+    """
+    groups: dict[Key, list[int]] = defaultdict(list)
+    for index, key in enumerate(keys):
+        groups[key].append(index)
+    for key, members in groups.items():
+        yield from ((key, [m]) for m in members) if device.type == "cpu" else [(key, members)]

@@ -21,6 +21,7 @@ from neuralcodecs.codec import Codec
 from neuralcodecs.errors import CodecError
 from neuralcodecs.files import check_header
 from neuralcodecs.pieces import Box, crop, extent, fit
+from neuralcodecs.sampling import NO_SAMPLING, Sampling
 
 CONTEXT = 16
 """Frames on either side of a span that are decoded at first."""
@@ -48,9 +49,15 @@ class Pieces(NamedTuple):
     frames: list[tuple[int, int]]
 
 
-def decode_span(codec: Codec, reader: Reader, first: int, last: int) -> Float[Tensor, "c t"]:
-    """Samples ``first`` to ``last`` (exclusive) of the whole decode; reads only the chunks that these need."""
-    parts = Parts(reader.chunks, reader.read)
+def decode_span(
+    codec: Codec, reader: Reader, first: int, last: int, sampling: Sampling = NO_SAMPLING
+) -> Float[Tensor, "c t"]:
+    """Samples ``first`` to ``last`` (exclusive) of the whole decode; reads only the chunks that these need.
+
+    ``sampling`` goes before what the file says.
+    """
+    _check_local(codec)
+    parts = Parts(reader.chunks, reader.read, _chosen(codec, sampling, reader.header))
     header = reader.header  # after the chunks, which tell the lengths of an open file
     if codec.segmenter is None:
         return _converged(codec, header, parts, first, last)
@@ -65,15 +72,16 @@ def decode_span(codec: Codec, reader: Reader, first: int, last: int) -> Float[Te
     return joined[..., first - offset : last - offset]
 
 
-def salvage(codec: Codec, reader: Reader, source: Path) -> Rest:
+def salvage(codec: Codec, reader: Reader, source: Path, sampling: Sampling = NO_SAMPLING) -> Rest:
     """Decode every intact chunk of a damaged file. Raises CodecError when there is none or the header is damaged.
 
     Around a lost range a decoder without pieces starts afresh: a few frames after it differ from the whole decode.
     """
+    _check_local(codec)
     found = reader.salvage()
     if not found.chunks:
         raise CodecError("no chunk is intact: nothing can be salvaged")
-    parts = Parts(found.chunks, reader.read)
+    parts = Parts(found.chunks, reader.read, _chosen(codec, sampling, found.header))
     header = _closed(codec, found.header, found.chunks[-1])
     check_header(codec, header, source)
     signal = torch.zeros(header.channels, *header.shape, device=codec.device)
@@ -84,11 +92,20 @@ def salvage(codec: Codec, reader: Reader, source: Path) -> Rest:
     return Rest(header, signal, _lost(kept, header.shape), found.header.is_open)
 
 
-class Parts:
-    """Ranges of streams from whichever chunks hold them; a chunk is read once."""
+def _check_local(codec: Codec) -> None:
+    if codec.sided:
+        raise CodecError("codes with side streams are decoded whole: no part of this file can be decoded by itself")
 
-    def __init__(self, chunks: Sequence[ChunkInfo], read: Callable[[ChunkInfo], Chunk]) -> None:
-        self.chunks = chunks
+
+def _chosen(codec: Codec, wanted: Sampling, header: Header) -> Sampling:
+    return codec.decoder.choose(wanted, codec.decoder.said(header.metadata))
+
+
+class Parts:
+    """Ranges of streams from whichever chunks hold them; a chunk is read once. ``sampling``: how they are decoded."""
+
+    def __init__(self, chunks: Sequence[ChunkInfo], read: Callable[[ChunkInfo], Chunk], sampling: Sampling) -> None:
+        self.chunks, self.sampling = chunks, sampling
         self._read = read
         self._held: dict[int, Chunk] = {}
 
@@ -132,7 +149,7 @@ def _frames(codec: Codec, header: Header, parts: Parts, start: int, stop: int) -
     """Frames (rows of a grid) of a codec without pieces, as the signal of these alone."""
     scale = None if codec.scaler is None else parts.take(1, 0, 1)[:, 0, 0].to(codec.device)
     with torch.no_grad():
-        piece = codec.decode_piece(parts.take(0, start, stop).to(codec.device), scale)[0]
+        piece = codec.decode_piece(parts.take(0, start, stop).to(codec.device), scale, parts.sampling)[0]
     hop = codec.encoder.strides[0]
     shape = (min(stop * hop, header.shape[0]) - start * hop, *header.shape[1:])
     return piece[(slice(None), *(slice(n) for n in shape))]
@@ -150,7 +167,8 @@ def _joined(codec: Codec, parts: Parts, pieces: Pieces, begin: int, end: int) ->
     for index in range(begin, end):
         scale = None if codec.scaler is None else parts.take(1, index, index + 1)[:, 0, 0].to(codec.device)
         with torch.no_grad():
-            piece = codec.decode_piece(parts.take(0, *pieces.frames[index]).to(codec.device), scale)
+            values = parts.take(0, *pieces.frames[index]).to(codec.device)
+            piece = codec.decode_piece(values, scale, parts.sampling)
         decoded.append(fit(piece, extent(pieces.boxes[index])))
     if codec.segmenter is None:
         raise CodecError("a codec without a segmenter has no pieces to join")

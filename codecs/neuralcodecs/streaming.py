@@ -16,6 +16,7 @@ from neuralcodecs.errors import CodecError
 from neuralcodecs.layers.streamed import Streamed
 from neuralcodecs.pieces import SCALE_ALPHABET
 from neuralcodecs.piecewise import Alphabets, PieceDecoderStream, PieceEncoderStream
+from neuralcodecs.sampling import NO_SAMPLING, Sampling
 from neuralcodecs.streams import DecoderStream, EncoderStream, FrameDecoderStream, FrameEncoderStream
 
 if TYPE_CHECKING:  # the codec itself imports this module
@@ -53,7 +54,7 @@ class Streams:
     def encoder_stream(self: "neuralcodecs.codec.Codec", levels: int | None = None) -> EncoderStream:  # type: ignore[misc]
         """Codes of signals that arrive in chunks; raises CodecError when they cannot be those of the whole signal."""
         levels = self.check_levels(levels)
-        alphabet = self.quantizer.codebook_sizes[:levels]
+        alphabet = self.quantizer.alphabet(levels)
         _check(self)
         if self.segmenter is None:
             (hop,) = self.encoder.strides
@@ -62,14 +63,21 @@ class Streams:
         encode = partial(_whole(self).encode, levels=levels)
         return PieceEncoderStream(encode, self.segmenter, _nothing(self), _alphabets(self, alphabet))
 
-    def decoder_stream(self: "neuralcodecs.codec.Codec") -> DecoderStream:  # type: ignore[misc]
-        """Signals of codes that arrive in chunks; raises CodecError when they cannot be those of all codes."""
+    def decoder_stream(self: "neuralcodecs.codec.Codec", sampling: Sampling = NO_SAMPLING) -> DecoderStream:  # type: ignore[misc]
+        """Signals of codes that arrive in chunks; raises CodecError when they cannot be those of all codes.
+
+        ``sampling``: of a generative decoder, whose codes in chunks say nothing of it.
+        """
         _check(self)
         if self.segmenter is None:
             return FrameDecoderStream(self.decoder, self.encoder.dim, self.encoder.channels, self.quantizer.decode)
         sizes = self.quantizer.codebook_sizes
         return PieceDecoderStream(
-            _whole(self).decode, self.segmenter, _nothing(self), _alphabets(self, sizes), self.encoder.frames
+            partial(_whole(self).decode, sampling=sampling),
+            self.segmenter,
+            _nothing(self),
+            _alphabets(self, sizes),
+            self.encoder.frames,
         )
 
     @property
@@ -85,6 +93,8 @@ class Streams:
 def _check(codec: "neuralcodecs.codec.Codec") -> None:
     if len(codec.encoder.strides) != 1:
         raise CodecError(f"signals of {len(codec.encoder.strides)} axes are not streamed: encode and decode them whole")
+    if codec.sided:
+        raise CodecError("codes with side streams are not streamed: encode and decode them whole")
     if codec.segmenter is not None:
         codec.segmenter.period()
         return

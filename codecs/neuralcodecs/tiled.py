@@ -83,6 +83,8 @@ def tiled(codec: Codec, size: int) -> Codec:
     """
     if codec.segmenter is not None:
         raise CodecError("this codec cuts its signals itself: leave out --tile")
+    if codec.decoder.sampling is not None:
+        raise CodecError("the tiles of a generative decoder would not fit each other: leave out --tile")
     tile = size // max(codec.encoder.strides)
     if tile < 1:
         raise CodecError(

@@ -19,7 +19,7 @@ from neuralcodecs.codes import Codes
 from neuralcodecs.errors import CodecError
 from neuralcodecs.files import (
     SUFFIX,
-    check_fingerprint,
+    admit,
     check_header,
     checked_header,
     decode_codes,
@@ -28,6 +28,7 @@ from neuralcodecs.files import (
     read_whole,
 )
 from neuralcodecs.medium import SignalInfo, Span
+from neuralcodecs.sampling import Sampling
 from neuralcodecs.spans import decode_span, salvage
 from neuralcodecs.stream_files import Decoding, can_stream, is_long
 
@@ -65,6 +66,7 @@ class _Decoding:
         self.finder = Finder(options)
         self.partly = options.start is not None or options.stop is not None
         self.all = not self.partly and not options.salvage
+        self.sampling = Sampling(options.seed, options.steps, options.guidance)
         self._streams: dict[bytes, bool] = {}
         if self.partly and options.salvage:
             raise CodecError("--salvage decodes the whole file: leave out --from and --to")
@@ -88,7 +90,7 @@ class _Decoding:
                 groups[item.model.identity].append(index)
         for members in groups.values():
             codes = [item.codes for item in (inputs[i] for i in members) if item.codes is not None]
-            signals |= zip(members, decode_codes(inputs[members[0]].model.codec, codes), strict=True)
+            signals |= zip(members, decode_codes(inputs[members[0]].model.codec, codes, self.sampling), strict=True)
         return [_Decoded(signals.get(index), item) for index, item in enumerate(inputs)]
 
     def write(self, job: Job, decoded: _Decoded) -> Done:
@@ -109,7 +111,8 @@ class _Decoding:
         codec, identity = item.model
         medium, suffix = codec.medium, self._suffix(item.model)
         with self._reader(job, item) as reader:
-            blocks = Decoding(codec, reader, Path(job.name), self.options.keep_codec_rate, identity)
+            keep_rate = self.options.keep_codec_rate
+            blocks = Decoding(codec, reader, Path(job.name), keep_rate, identity, self.sampling)
             if item.target is None:
                 medium.send(sys.stdout.buffer, blocks, suffix)
             else:
@@ -132,7 +135,7 @@ class _Decoding:
     def _whole(self, job: Job, reader: Reader, path: Path) -> _Input:
         model, target = self._model(job, reader)
         if job.source is None:
-            check_fingerprint(reader.header, path, model.identity)
+            admit(model.codec, reader, path, model.identity)
             check_header(model.codec, reader.header, path)
         else:  # with the lengths that only its end tells
             checked_header(model.codec, reader, path, model.identity)
@@ -154,12 +157,12 @@ class _Decoding:
         original = self._kept(original_of(header), model, header.shape)
         start = self.options.start or 0.0
         span = model.codec.medium.span(start, self.options.stop, header.shape[0], original)
-        signal = decode_span(model.codec, reader, span.first, span.last).cpu()
+        signal = decode_span(model.codec, reader, span.first, span.last, self.sampling).cpu()
         return _Input(model, target, original, signal=signal, span=span)
 
     def _salvage(self, reader: Reader, path: Path, name: str, model: Loaded, target: Path | None) -> _Input:
-        check_fingerprint(reader.header, path, model.identity)
-        rest = salvage(model.codec, reader, path)
+        admit(model.codec, reader, path, model.identity)
+        rest = salvage(model.codec, reader, path, self.sampling)
         rate = rest.header.rate
         for start, stop in rest.lost:
             place = f"{start / rate:.3f} to {stop / rate:.3f} s" if rate else f"rows {start} to {stop}"

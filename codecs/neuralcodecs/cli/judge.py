@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,6 +52,7 @@ def run_evaluate(options: argparse.Namespace) -> int:
     write_summary(summary, options.out)
     _show(options, codecs, list(files.values()))
     _tell(options, judgement, summary, lines)
+    _tell_ways(options, codecs, list(files.values()), metrics)
     return 0
 
 
@@ -106,6 +108,21 @@ def _metrics(
             raise CodecError(f"--metrics {name}: no such metric here: give all, or some of {', '.join(known)}")
     chosen = [metric for metric in every if set(metric.names) & set(wanted)]
     return chosen, {name: reason for name, reason in absent.items() if name in wanted}
+
+
+def _tell_ways(options: argparse.Namespace, codecs: dict[str, Codec], files: list[Path], metrics: list[Metric]) -> None:
+    """What generative decoders give at several numbers of steps and with several seeds, into ``generative.json``."""
+    from neuralcodecs.evaluation.generative import evaluate_ways, plain, table_of_ways
+
+    found = {}
+    for name, codec in codecs.items():
+        if codec.decoder.sampling is not None:
+            levels = max(options.levels or codec.quantizer.levels)
+            ways = evaluate_ways(codec, files, metrics, levels=levels)
+            found[name] = plain(ways)
+            print(f"\n{name} by numbers of steps, at {levels} levels\n{table_of_ways(ways, codec.medium.speed_unit)}")
+    if found:
+        (options.out / "generative.json").write_text(json.dumps(found, indent=1) + "\n")
 
 
 def _tell(options: argparse.Namespace, judgement: Judgement, summary: dict[str, Any], lines: list[Line]) -> None:

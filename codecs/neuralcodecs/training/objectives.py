@@ -1,14 +1,17 @@
 """What the codec is trained to do with a batch: the objective turns codec and signals into terms and an output."""
 
+import math
 from abc import ABC, abstractmethod
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from neuralcodecs.codec import Codec
+from neuralcodecs.codec import Codec, Quantized
 from neuralcodecs.criteria import Loss
 from neuralcodecs.errors import CodecError
+from neuralcodecs.training.adversary import Adversary
 from neuralcodecs.training.terms import Output, Term, Terms
+from neuralcodecs.training.tradeoff import Tradeoff
 
 
 class Weighted(nn.Module):
@@ -26,8 +29,9 @@ class Weighted(nn.Module):
 class Objective(nn.Module, ABC):
     """One way to train a codec."""
 
-    needs_adversary: bool = False
-    """Whether nothing of its own judges the output."""
+    @abstractmethod
+    def check(self, codec: Codec, adversary: Adversary | None) -> None:
+        """CodecError where it cannot train this codec, or not with this adversary (None: without one)."""
 
     @abstractmethod
     def forward(
@@ -56,9 +60,18 @@ class Reconstruct(Objective):
         super().__init__()
         slots = {"waveform": waveform, "spectrum": spectrum, "perceptual": perceptual}
         self.losses: dict[str, Weighted] = {name: loss for name, loss in slots.items() if loss is not None}
-        self.needs_adversary = not self.losses
         self._modules_of_losses = nn.ModuleDict(self.losses)
         self.quantization = dict(quantization or {})
+
+    def check(self, codec: Codec, adversary: Adversary | None) -> None:
+        if codec.decoder.sampling is not None:
+            raise CodecError(
+                f"Reconstruct compares one output, and {type(codec.decoder).__name__} draws from many: use Denoise"
+            )
+        if not self.losses and adversary is None:
+            raise CodecError(
+                "nothing judges the output: give the objective a loss (waveform, spectrum, perceptual), or an adversary"
+            )
 
     def forward(
         self, codec: Codec, signal: Float[Tensor, "b c *space"], levels: int
@@ -66,11 +79,40 @@ class Reconstruct(Objective):
         decoded, quantized = codec(signal, levels)
         output = Output.of(decoded)
         terms: Terms = {name: loss.term(output, signal) for name, loss in self.losses.items()}
-        unknown = set(self.quantization) - set(quantized.losses)
-        if unknown:
-            raise CodecError(
-                f"quantization weights {sorted(unknown)} name no loss; there are {sorted(quantized.losses)}"
-            )
-        for name, value in quantized.losses.items():
-            terms[name] = Term(value, self.quantization.get(name, 1.0))
+        return terms | quantization_terms(quantized, self.quantization), output, quantized.statistics
+
+
+class RateDistortion(Objective):
+    """``lambda * 255^2 * MSE + bits per pixel`` for quantizers with a loss ``bits`` (https://arxiv.org/abs/1802.01436).
+
+    Signals are in [-1, 1], MSE is that of [0, 1].
+
+    Args:
+        distortion: squared error of the signal.
+        tradeoff: lambda for each level.
+    """
+
+    def __init__(self, distortion: Loss, tradeoff: Tradeoff) -> None:
+        super().__init__()
+        self.distortion = distortion
+        self.tradeoff = tradeoff
+
+    def forward(
+        self, codec: Codec, signal: Float[Tensor, "b c *space"], levels: int
+    ) -> tuple[Terms, Output, dict[str, Tensor]]:
+        decoded, quantized = codec(signal, levels)
+        if "bits" not in quantized.losses:
+            raise CodecError(f"no rate to weigh: the quantizer has the losses {sorted(quantized.losses)}, not bits")
+        output = Output.of(decoded)
+        rate = quantized.losses["bits"] / math.prod(signal.shape[2:])
+        distortion = self.distortion(output.leaf, signal) * (self.tradeoff(levels, rate) * 255**2 / 4)
+        terms = {"distortion": Term(distortion, 1.0, on_output=True), "rate": Term(rate, 1.0)}
         return terms, output, quantized.statistics
+
+
+def quantization_terms(quantized: Quantized, weights: dict[str, float]) -> Terms:
+    """The quantizer's losses with their weights, 1 where none is given; CodecError for a weight without its loss."""
+    unknown = set(weights) - set(quantized.losses)
+    if unknown:
+        raise CodecError(f"quantization weights {sorted(unknown)} name no loss; there are {sorted(quantized.losses)}")
+    return {name: Term(value, weights.get(name, 1.0)) for name, value in quantized.losses.items()}

@@ -18,10 +18,16 @@ class Stage:
         freeze: parts of the codec that do not move and stay in evaluation mode: encoder, quantizer, decoder.
         load_from: checkpoint or exported folder of an earlier run.
         load: parts to take from it; a part that is not named keeps its fresh weights (a decoder swap).
+        modules: whole codecs inside the codec and where their weights come from, for example
+            ``{decoder.space.codec: runs/a}``.
     """
 
     def __init__(
-        self, freeze: tuple[str, ...] = (), load_from: str | None = None, load: tuple[str, ...] = PARTS
+        self,
+        freeze: tuple[str, ...] = (),
+        load_from: str | None = None,
+        load: tuple[str, ...] = PARTS,
+        modules: dict[str, str] | None = None,
     ) -> None:
         for part in (*freeze, *load):
             if part not in PARTS:
@@ -29,6 +35,7 @@ class Stage:
         self.freeze = tuple(freeze)
         self.load_from = load_from
         self.load = tuple(load)
+        self.modules = dict(modules or {})
 
     def frozen(self, codec: Codec) -> list[nn.Module]:
         return [getattr(codec, part) for part in self.freeze]
@@ -40,6 +47,12 @@ class Stage:
             for part in self.load:
                 own = {k.removeprefix(f"{part}."): v for k, v in state.items() if k.startswith(f"{part}.")}
                 _load_strictly(getattr(codec, part), own, part, self.load_from)
+        for name, source in self.modules.items():
+            try:
+                module = codec.get_submodule(name)
+            except AttributeError:
+                raise CodecError(f"the codec has no module {name!r} to load {source} into: name another") from None
+            _load_strictly(module, load_state(locate(source)), name, source)
         for module in self.frozen(codec):
             module.requires_grad_(False).eval()
 
