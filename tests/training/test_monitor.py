@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from conftest import SAMPLES
+from examples import clip
 from lightning.pytorch.callbacks import ModelCheckpoint
 from tiny import tiny_data, tiny_task, tiny_trainer
 
@@ -19,8 +20,8 @@ MONITORED = "eval/stft_distance/3_levels"
 
 
 def test_the_best_checkpoint_is_the_one_with_the_best_figure(tmp_path: Path) -> None:
-    clip = sorted((SAMPLES / "speech" / "val").glob("*"))[0]
-    judge = EvaluateCheckpoints([str(clip)], examples=0, every_n_train_steps=2)
+    path = clip(tmp_path, 24000)
+    judge = EvaluateCheckpoints([str(path)], examples=0, every_n_train_steps=2)
     saver = ModelCheckpoint(
         tmp_path / "best", "{step}", monitor=MONITORED, mode="min", save_top_k=-1, every_n_train_steps=2
     )
@@ -32,9 +33,9 @@ def test_the_best_checkpoint_is_the_one_with_the_best_figure(tmp_path: Path) -> 
         saved = tmp_path / "best" / name
         written = json.loads(saved.with_suffix(".metrics.json").read_text())
         assert written["settings"][1]["figures"]["stft_distance"] == pytest.approx(score, rel=1e-6)
-        assert written["protocol"]["model"]["fingerprint"] and clip.name in written["protocol"]["data"]["files"]
+        assert written["protocol"]["model"]["fingerprint"] and path.name in written["protocol"]["data"]["files"]
         codec = load(saved)
-        figures = evaluate(codec, [clip], [3], [STFTDistance()], progress=False).settings[0].figures
+        figures = evaluate(codec, [path], [3], [STFTDistance()], progress=False).settings[0].figures
         assert figures["stft_distance"] == pytest.approx(score, rel=1e-5), (
             f"{name} holds other weights than were judged"
         )

@@ -2,7 +2,7 @@
 
 import time
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neuralcodecs.codec import Codec
+from neuralcodecs.coding import Coding
 from neuralcodecs.criteria import MetricFailure
 from neuralcodecs.evaluation.complexity import Complexity, complexity
 from neuralcodecs.evaluation.measure import evaluating
@@ -32,7 +33,9 @@ class Coded(NamedTuple):
     """What encoding one signal took; None where a codec has no such count."""
 
     seconds: float
-    nominal_bits: float | None
+    nominal_bits: float | None = None
+    entropy_bits: float | None = None
+    """Under the prior that coded the file."""
 
 
 class Decoded(NamedTuple):
@@ -92,6 +95,7 @@ class ModelCandidate(Candidate):
     codec: Codec
     medium: Medium
     levels: tuple[int, ...] = ()
+    coding: Coding = field(init=False)
     kind = "model"
     suffix = ".ncs"
 
@@ -99,6 +103,7 @@ class ModelCandidate(Candidate):
         levels = [self.codec.check_levels(n) for n in (self.levels or self.codec.quantizer.levels)]
         points = tuple(Point(f"{n} level{'s' if n > 1 else ''}", float(n), n) for n in levels)
         object.__setattr__(self, "points", points)
+        object.__setattr__(self, "coding", Coding(self.codec))
         object.__setattr__(self, "identity", fingerprint(self.codec).hex())
 
     def encode(self, path: Path, signal: Float[Tensor, "c *space"], point: Point, target: Path) -> Coded:
@@ -107,12 +112,13 @@ class ModelCandidate(Candidate):
         with evaluating(self.codec):
             started = time.perf_counter()
             codes = self.codec.encode(own[None].to(self.codec.device), point.levels)
-            write_codes(target, self.codec, codes, original, identity)
+            write_codes(target, self.codec, codes, original, identity, coding=self.coding)
             seconds = time.perf_counter() - started
         read, _ = read_codes(target, self.codec, identity)
         if any(not torch.equal(read[s.name].cpu(), s.values.cpu()) for s in codes):
             raise AssertionError("a file that was just written reads back as other codes: a defect of this package")
-        return Coded(seconds, float(self.codec.bits(codes)[0]))
+        entropy = self.coding.bits(codes) if self.coding.streams else None
+        return Coded(seconds, float(self.codec.bits(codes)[0]), entropy)
 
     def decode(self, source: Path, reference: Float[Tensor, "c *space"]) -> Decoded:
         with evaluating(self.codec):
@@ -127,7 +133,7 @@ class ModelCandidate(Candidate):
 
     def _through_a_file(
         self, source: Path, signal: Float[Tensor, "c *space"], original: SignalInfo
-    ) -> Float[Tensor, "c *space"]:
+    ) -> Float[Tensor, "d *judged"]:
         temporary = source.with_name(f"{source.stem}.decoded{self.medium.suffixes[0]}")
         try:
             self.codec.medium.write(temporary, signal, original)
@@ -136,7 +142,7 @@ class ModelCandidate(Candidate):
             temporary.unlink(missing_ok=True)
 
     def histograms(self, sources: list[Path], point: Point) -> list[np.ndarray]:
-        counts = [np.zeros(size, dtype=np.int64) for size in self.codec.quantizer.codebook_sizes[: point.levels]]
+        counts = [np.zeros(size, dtype=np.int64) for size in self.codec.quantizer.alphabet(point.levels or 1)]
         for source in sources:
             codes, _ = read_codes(source, self.codec, bytes.fromhex(self.identity))
             for count, row in zip(counts, codes["codes"][0].cpu(), strict=True):

@@ -102,7 +102,7 @@ class ClassicalAudio(Candidate):
             files.write(source, signal, self._rate)
             started = time.perf_counter()
             run_program(_filled(self._program.encode, source, target, f"{point.order:g}"), self.name)
-            return Coded(time.perf_counter() - started, None)
+            return Coded(time.perf_counter() - started)
 
     def decode(self, source: Path, reference: Float[Tensor, "c t"]) -> Decoded:
         with tempfile.TemporaryDirectory() as folder:
@@ -141,7 +141,7 @@ def align(
     longest = min(longest, size // 2 - 1)
     near = torch.cat([correlation[-longest:], correlation[: longest + 1]]) if longest else correlation[:1]
     delay = int(near.argmax()) - longest
-    if near.max() < LEAST_GAIN * near[longest]:
+    if near.max() <= LEAST_GAIN * near[longest]:
         delay = 0
     moved = decoded[:, delay:] if delay > 0 else F.pad(decoded, (-delay, 0))
     moved = moved[:, : reference.shape[-1]]

@@ -98,7 +98,7 @@ class PillowCandidate(Candidate):
             picture.save(target, self._format.pillow, **self._format.options(point.order))
         except (OSError, ValueError) as error:
             raise CodecError(f"{self.name}: {path} cannot be written so ({' '.join(str(error).split())})") from error
-        return Coded(time.perf_counter() - started, None)
+        return Coded(time.perf_counter() - started)
 
     def decode(self, source: Path, reference: Float[Tensor, "c h w"]) -> Decoded:
         started = time.perf_counter()
@@ -128,7 +128,7 @@ class JpegXL(Candidate):
             call = ["cjxl", "--quiet", "-d", f"{-point.order:g}", "-e", "7", "--num_threads=0"]
             started = time.perf_counter()
             run_program([*call, str(source), str(target)], self.name)
-            return Coded(time.perf_counter() - started, None)
+            return Coded(time.perf_counter() - started)
         finally:
             source.unlink(missing_ok=True)
 

@@ -122,7 +122,7 @@ def _of_checkpoint(path: Path) -> Judged:
         taken = {key: row[key] for key in same}
         label = f"{count} level{'s' if count > 1 else ''}"
         group = Path(file).parent.name
-        entropy = row.get("entropy_bits")
+        entropy = row.get("coded_bits")
         lines.append(
             Line(name, "model", label, float(count), count, file, group, unit=unit, entropy_bits=entropy, **taken)
         )

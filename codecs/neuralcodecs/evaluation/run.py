@@ -137,7 +137,6 @@ class Judgement:
             "group": Path(name).parent.name,
             "extent": self.medium.extent(shape),
             "unit": RATE_UNIT.get(self.medium.unit, self.medium.unit),
-            "entropy_bits": None,
             "rate": self.medium.rate,
             "shape": shape,
         }
@@ -146,7 +145,13 @@ class Judgement:
                 coded = candidate.encode(self.files[name], signal, point, temporary)
             decoded = candidate.decode(target, signal)
         except CodecError as error:
-            facts |= {"nominal_bits": None, "written_bits": 0, "encode_seconds": 0.0, "decode_seconds": 0.0}
+            facts |= {
+                "nominal_bits": None,
+                "entropy_bits": None,
+                "written_bits": 0,
+                "encode_seconds": 0.0,
+                "decode_seconds": 0.0,
+            }
             return Line(**facts, error=str(error))
         output = None
         if keep:
@@ -156,6 +161,7 @@ class Judgement:
         return Line(
             **facts,
             nominal_bits=coded.nominal_bits,
+            entropy_bits=coded.entropy_bits,
             written_bits=8 * target.stat().st_size,
             encode_seconds=coded.seconds,
             decode_seconds=decoded.seconds,

@@ -78,6 +78,7 @@ def _as_row(judgement: Judgement, line: Line) -> Row:
         file=str(judgement.files[line.file]),
         levels=line.levels or 0,
         nominal_bits=line.nominal_bits or 0.0,
+        coded_bits=line.entropy_bits,
         **{name: getattr(line, name) for name in same},
     )
 
@@ -111,15 +112,16 @@ def _setting(judgement: Judgement, candidate: Candidate, point: Point, lines: li
     together, reasons = _over_files(judgement, candidate, point, whole)
     histograms = candidate.histograms([judgement.coded(candidate, point, line.file) for line in whole], point)
     entropies = [entropy_of(histogram) for histogram in histograms]
+    priced = [line.entropy_bits for line in whole if line.entropy_bits is not None]
     nominal = [line.nominal_bits for line in whole if line.nominal_bits is not None]
     coded = [int(histogram.sum()) for histogram in histograms]
     saved = sum(
         n * (np.log2(len(h)) - bits) for n, h, bits in zip(coded, histograms, entropies, strict=True)
     )  # side streams keep their nominal bits
     return facts | {
-        "rate_written": _rate(medium, whole, [line.written_bits for line in whole]),
+        "rate_written": _rate(medium, whole, [float(line.written_bits) for line in whole]),
         "rate_nominal": _rate(medium, whole, nominal) if nominal else None,
-        "rate_entropy": _rate(medium, whole, [sum(nominal) - float(saved)]) if nominal else None,
+        "rate_entropy": _rate(medium, whole, priced or [sum(nominal) - float(saved)]) if nominal else None,
         "figures": figures | together,
         "failures": failures | dict.fromkeys(reasons, len(whole)),
         "reasons": reasons,
