@@ -133,9 +133,22 @@ def test_outputs_elsewhere_are_not_read(folder: Path, tmp_path: Path) -> None:
     line = json.loads((folder / "results.jsonl").read_text().splitlines()[0])
     for name in ("summary.json", "protocol.json"):
         (copy / name).write_text((folder / name).read_text())
-    lines = [json.dumps(line | {"output": path}) for path in ("../secret.wav", str(secret))]
+    lines = [json.dumps(line | {"file": path, "output": path}) for path in ("../secret.wav", str(secret))]
     (copy / "results.jsonl").write_text("\n".join(lines))
-    assert [take.output for take in read_results(copy).takes] == [None, None]
+    results = read_results(copy)
+    assert [take.output for take in results.takes] == [None, None] and results.original("../../secret.wav") is None
+
+
+def test_a_line_that_was_judged_again_replaces_the_first(folder: Path, tmp_path: Path) -> None:
+    for name in ("summary.json", "protocol.json"):
+        (tmp_path / name).write_text((folder / name).read_text())
+    line = json.loads((folder / "results.jsonl").read_text().splitlines()[0]) | {"failures": {}}
+    again = line | {"written_bits": 2 * line["written_bits"]}
+    lines = [line | {"error": "killed"}, line, again]
+    (tmp_path / "results.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    results = read_results(tmp_path)
+    assert [take.bitrate for take in results.takes] == [pytest.approx(again["written_bits"] / line["extent"] / 1000)]
+    assert results.failures == ()
 
 
 @pytest.mark.parametrize(
@@ -147,6 +160,7 @@ def test_outputs_elsewhere_are_not_read(folder: Path, tmp_path: Path) -> None:
         ("summary.json", "[1]", "no JSON object"),
         ("protocol.json", "{", "empty or torn"),
         ("results.jsonl", '{"codec": 1}', "damaged"),
+        ("results.jsonl", '{"codec": 1, "setting": 1, "file": 1, "written_bits": 1, "extent": 0}', "damaged"),
     ],
 )
 def test_damaged_results_are_refused(
