@@ -16,6 +16,7 @@ import pytest
 import soundfile
 import torch
 from conftest import ROOT
+from examples import clip, make_codec
 from report_folder import HOSTILE, picture_results, run_folder, sound_results
 
 from neuralcodecs import CodecError
@@ -214,3 +215,18 @@ def test_a_wheel_holds_the_templates(tmp_path: Path) -> None:
     names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
     for template in (ROOT / "codecs/neuralcodecs/evaluation/report/templates").iterdir():
         assert f"neuralcodecs/evaluation/report/templates/{template.name}" in names
+
+
+def test_what_evaluate_writes_becomes_a_report(tmp_path: Path) -> None:
+    make_codec().save_pretrained(tmp_path / "model")
+    clip(tmp_path, 16000, "speech.wav")
+    out = tmp_path / "results"
+    options = ["--data", str(tmp_path / "speech.wav"), "--out", str(out), "--keep", "1", "--metrics", "si_sdr"]
+    command = [sys.executable, "-m", "neuralcodecs.cli", "evaluate", str(tmp_path / "model"), *options]
+    subprocess.run(command, check=True, cwd=ROOT / "codecs", stdout=subprocess.DEVNULL)
+    assert main(["report", str(out)]) == 0
+    html = (out / "report.html").read_text()
+    points = [point for contender in read_results(out).contenders for point in contender.points]
+    assert [point.setting for point in points] == ["1 level", "2 levels", "4 levels"]
+    assert all(f'data-value="{point.written}"' in html for point in points)
+    assert html.count("data:audio/flac") == 4 and "entries used" in html
