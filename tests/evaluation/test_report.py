@@ -16,6 +16,7 @@ import pytest
 import soundfile
 import torch
 from conftest import ROOT
+from examples import clip, make_codec
 from report_folder import HOSTILE, picture_results, run_folder, sound_results
 
 from neuralcodecs import CodecError
@@ -133,9 +134,22 @@ def test_outputs_elsewhere_are_not_read(folder: Path, tmp_path: Path) -> None:
     line = json.loads((folder / "results.jsonl").read_text().splitlines()[0])
     for name in ("summary.json", "protocol.json"):
         (copy / name).write_text((folder / name).read_text())
-    lines = [json.dumps(line | {"output": path}) for path in ("../secret.wav", str(secret))]
+    lines = [json.dumps(line | {"file": path, "output": path}) for path in ("../secret.wav", str(secret))]
     (copy / "results.jsonl").write_text("\n".join(lines))
-    assert [take.output for take in read_results(copy).takes] == [None, None]
+    results = read_results(copy)
+    assert [take.output for take in results.takes] == [None, None] and results.original("../../secret.wav") is None
+
+
+def test_a_line_that_was_judged_again_replaces_the_first(folder: Path, tmp_path: Path) -> None:
+    for name in ("summary.json", "protocol.json"):
+        (tmp_path / name).write_text((folder / name).read_text())
+    line = json.loads((folder / "results.jsonl").read_text().splitlines()[0]) | {"failures": {}}
+    again = line | {"written_bits": 2 * line["written_bits"]}
+    lines = [line | {"error": "killed"}, line, again]
+    (tmp_path / "results.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    results = read_results(tmp_path)
+    assert [take.bitrate for take in results.takes] == [pytest.approx(again["written_bits"] / line["extent"] / 1000)]
+    assert results.failures == ()
 
 
 @pytest.mark.parametrize(
@@ -147,6 +161,7 @@ def test_outputs_elsewhere_are_not_read(folder: Path, tmp_path: Path) -> None:
         ("summary.json", "[1]", "no JSON object"),
         ("protocol.json", "{", "empty or torn"),
         ("results.jsonl", '{"codec": 1}', "damaged"),
+        ("results.jsonl", '{"codec": 1, "setting": 1, "file": 1, "written_bits": 1, "extent": 0}', "damaged"),
     ],
 )
 def test_damaged_results_are_refused(
@@ -200,3 +215,18 @@ def test_a_wheel_holds_the_templates(tmp_path: Path) -> None:
     names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
     for template in (ROOT / "codecs/neuralcodecs/evaluation/report/templates").iterdir():
         assert f"neuralcodecs/evaluation/report/templates/{template.name}" in names
+
+
+def test_what_evaluate_writes_becomes_a_report(tmp_path: Path) -> None:
+    make_codec().save_pretrained(tmp_path / "model")
+    clip(tmp_path, 16000, "speech.wav")
+    out = tmp_path / "results"
+    options = ["--data", str(tmp_path / "speech.wav"), "--out", str(out), "--keep", "1", "--metrics", "si_sdr"]
+    command = [sys.executable, "-m", "neuralcodecs.cli", "evaluate", str(tmp_path / "model"), *options]
+    subprocess.run(command, check=True, cwd=ROOT / "codecs", stdout=subprocess.DEVNULL)
+    assert main(["report", str(out)]) == 0
+    html = (out / "report.html").read_text()
+    points = [point for contender in read_results(out).contenders for point in contender.points]
+    assert [point.setting for point in points] == ["1 level", "2 levels", "4 levels"]
+    assert all(f'data-value="{point.written}"' in html for point in points)
+    assert html.count("data:audio/flac") == 4 and "entries used" in html

@@ -97,15 +97,16 @@ def read_results(folder: Path) -> Results:
     summary = _object(folder / "summary.json")
     protocol = _object(folder / "protocol.json")
     lines = [_parsed(text, folder / "results.jsonl") for text in _text(folder / "results.jsonl").splitlines()]
-    whole = [line for line in lines if line is not None]
     try:
+        # a file that was judged again has a later line
+        whole = list({(line["codec"], line["setting"], line["file"]): line for line in lines if line}.values())
         contenders = tuple(_contender(name, facts) for name, facts in summary["codecs"].items())
         unit = str(summary.get("unit") or next((line["unit"] for line in whole), ""))
         takes = tuple(_take(folder, unit, line) for line in whole if not line.get("error"))
         better = summary.get("higher_is_better") or protocol.get("higher_is_better") or {}
         signs = {str(name): 1 if higher else -1 for name, higher in better.items()}
         failures = _failures(summary, whole)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
         raise CodecError(f"{folder}: results are damaged ({error!r:.80}): run neuralcodecs evaluate again") from error
     contenders = tuple(contender for contender in contenders if contender.points)
     if not contenders:

@@ -54,10 +54,11 @@ def _high_pass(rate: int) -> tuple[Tensor, Tensor]:
     frequency, quality = HIGH_PASS
     k = math.tan(math.pi * frequency / rate)
     a0 = 1 + k / quality + k * k
-    numerator, denominator = _scaled([a0, -2 * a0, a0], [a0, 2 * (k * k - 1), 1 - k / quality + k * k])
-    return numerator, denominator  # the standard's numerator is 1, -2, 1
+    # the standard's numerator is 1, -2, 1, whatever the denominator is divided by
+    return _scaled([a0, -2 * a0, a0], [a0, 2 * (k * k - 1), 1 - k / quality + k * k])
 
 
 def _scaled(numerator: list[float], denominator: list[float]) -> tuple[Tensor, Tensor]:
-    first = denominator[0]
-    return tuple(torch.tensor([x / first for x in side], dtype=torch.float64) for side in (numerator, denominator))  # type: ignore[return-value]
+    """Both divided by the first coefficient of the denominator."""
+    above, below = (torch.tensor(side, dtype=torch.float64) / denominator[0] for side in (numerator, denominator))
+    return above, below

@@ -58,6 +58,7 @@ def write_report(results: Results, runs: Sequence[Run], target: Path, count: int
         key=charts.key,
         figures=figures,
         courses=courses,
+        judged=max(point.files for contender in results.contenders for point in contender.points),
         header=_header(results),
         rows=list(_rows(results)),
         usage=list(_usage(results, looks)),
