@@ -19,7 +19,8 @@ WAVES = 64
 
 
 class Network(Configured, nn.Module, ABC):
-    """What a point of the path is made of: a representation with noise in, the process's prediction out."""
+    """What a point of the path is made of: a representation with noise in, and out what the process's prediction is
+    beside its linear guess."""
 
     @abstractmethod
     def forward(
