@@ -53,7 +53,7 @@ def test_speech_has_enough_speakers() -> None:
 
 def test_audio_is_what_the_manifest_says() -> None:
     for row in _rows():
-        if row["kind"] == "image":
+        if row["kind"] in ("image", "video"):
             continue
         info = soundfile.info(SAMPLES / row["path"])
         assert (info.samplerate, info.channels) == (int(row["sample_rate"]), int(row["channels"])), row["path"]

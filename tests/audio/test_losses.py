@@ -10,7 +10,7 @@ import torchaudio
 from conftest import SAMPLES
 from torch import Tensor
 
-from neuralcodecs.audio.losses import EncodecMel, MultiScaleMel, MultiScaleSTFT, NoiseToSignal, WaveformL1
+from neuralcodecs.audio.losses import EncodecMel, LogMel, MultiScaleMel, MultiScaleSTFT, NoiseToSignal, WaveformL1
 from neuralcodecs.audio.spectral import STFT, MelScale, pad_reflect
 from neuralcodecs.criteria import Loss
 from neuralcodecs.errors import CodecError
@@ -23,6 +23,7 @@ LOSSES = [
     EncodecMel(RATE, log_l2=True),
     MultiScaleMel(RATE),
     MultiScaleSTFT(),
+    LogMel(rate=24000),
 ]
 WINDOWS = (32, 64, 128, 256, 512, 1024, 2048)
 each_loss = pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)

@@ -1,14 +1,26 @@
 """Audio edges: files, datasets, losses, discriminators, metrics."""
 
 from neuralcodecs.audio.augment import GainAndMix
-from neuralcodecs.audio.losses import EncodecMel, MultiScaleMel, MultiScaleSTFT, NoiseToSignal, WaveformL1
+from neuralcodecs.audio.losses import (
+    CompressedSpectrum,
+    EncodecMel,
+    LogMel,
+    MultiScaleMel,
+    MultiScaleSTFT,
+    NoiseToSignal,
+    WaveformL1,
+)
 from neuralcodecs.audio.medium import Audio
+from neuralcodecs.audio.mel import LogMelEncoder
 from neuralcodecs.audio.segments import OverlapAdd, RootMeanSquare
 
 __all__ = [
     "Audio",
+    "CompressedSpectrum",
     "EncodecMel",
     "GainAndMix",
+    "LogMel",
+    "LogMelEncoder",
     "MultiScaleMel",
     "MultiScaleSTFT",
     "NoiseToSignal",

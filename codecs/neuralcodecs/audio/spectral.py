@@ -67,7 +67,8 @@ class MelScale(nn.Module):
     def __init__(self, rate: int, window: int, n_mels: int, f_min: float = 0.0, slaney: bool = False) -> None:
         super().__init__()
         scale, norm = ("slaney", "slaney") if slaney else ("htk", None)
-        with warnings.catch_warnings():
+        # on the CPU wherever the module is built: it reads values back, which there are none of without memory
+        with warnings.catch_warnings(), torch.device("cpu"):
             warnings.filterwarnings("ignore", message="At least one mel filterbank")
             filters = melscale_fbanks(window // 2 + 1, f_min, rate / 2, n_mels, rate, norm, scale)
         self.register_buffer("filters", filters, persistent=False)

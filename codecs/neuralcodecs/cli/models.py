@@ -1,10 +1,13 @@
-"""Commands about models and files: ``info``, ``evaluate``, ``export``, ``import``, ``models``."""
+"""Commands about models and files: ``info``, ``export``, ``import``, ``models``."""
 
 import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from neuralcodecs.codec import Codec
 
 
 def run_info(options: argparse.Namespace) -> int:
@@ -12,7 +15,7 @@ def run_info(options: argparse.Namespace) -> int:
 
     facts = describe(options.input)
     if options.model:
-        facts |= _latency(options)
+        facts |= _of_model(options)
     if options.json:
         print(json.dumps(facts))
     else:
@@ -21,12 +24,20 @@ def run_info(options: argparse.Namespace) -> int:
     return 0
 
 
-def _latency(options: argparse.Namespace) -> dict[str, Any]:
-    """What the streams of the model wait for, in samples and milliseconds, or why it has none."""
-    from neuralcodecs.errors import CodecError
+def _of_model(options: argparse.Namespace) -> dict[str, Any]:
+    """Entropy of the file's streams under what coded them, and what the streams of the model wait for."""
+    from neuralcodecs.coding import entropies
     from neuralcodecs.pretrained import load
 
     codec = load(options.model, options.trust)
+    bits = entropies(codec, options.input)
+    return {f"entropy of {name}": f"{count:.0f} bits" for name, count in bits.items()} | _latency(codec)
+
+
+def _latency(codec: "Codec") -> dict[str, Any]:
+    """In samples and milliseconds, or why it has none."""
+    from neuralcodecs.errors import CodecError
+
     try:
         waits = codec.latency._asdict()
     except CodecError as error:
@@ -35,40 +46,12 @@ def _latency(options: argparse.Namespace) -> dict[str, Any]:
     return {f"latency, {part}": f"{n} samples ({1000 * n / rate:.1f} ms)" for part, n in waits.items()}
 
 
-def run_evaluate(options: argparse.Namespace) -> int:
-    from neuralcodecs.cli.load import load_model
-    from neuralcodecs.evaluation.examples import PICTURE, comparison, decode_examples, write_picture
-    from neuralcodecs.evaluation.measure import evaluate, find_files
-    from neuralcodecs.evaluation.results import append_csv, table, write_json
-
-    codec, _ = load_model(options.model, options)
-    weights = {name: Path(path) for name, _, path in (pair.partition("=") for pair in options.weights)}
-    files = find_files(options.data, codec.medium.suffixes, options.limit)
-    metrics = codec.medium.metrics(weights)
-    options.out.mkdir(parents=True, exist_ok=True)
-    evaluation = evaluate(codec, files, options.levels, metrics, progress=sys.stderr.isatty())
-    write_json(evaluation, options.out / "metrics.json", model=options.model)
-    append_csv(evaluation, options.out / "metrics.csv", model=options.model)
-    examples = decode_examples(codec, files[: options.examples], options.levels)
-    if examples:
-        write_picture(comparison(codec, examples), options.out / PICTURE)
-    print(table(evaluation))
-    if codec.decoder.sampling is not None:
-        from neuralcodecs.evaluation.generative import evaluate_ways, plain, table_of_ways
-
-        levels = max(options.levels or codec.quantizer.levels)
-        ways = evaluate_ways(codec, files, metrics, levels=levels)
-        (options.out / "generative.json").write_text(json.dumps(plain(ways), indent=1) + "\n")
-        print(f"\nby numbers of steps, at {levels} levels\n{table_of_ways(ways, codec.medium.speed_unit)}")
-    return 0
-
-
 def run_export(options: argparse.Namespace) -> int:
     from neuralcodecs.card import metrics_of
     from neuralcodecs.errors import CodecError
     from neuralcodecs.pretrained import load, load_discriminator, locate, save
 
-    target = _free(options)
+    target = free(options)
     source = locate(options.model)
     discriminator = load_discriminator(source) if options.discriminator else None
     if discriminator == {}:
@@ -83,7 +66,7 @@ def run_export(options: argparse.Namespace) -> int:
 def run_import(options: argparse.Namespace) -> int:
     from neuralcodecs.convert import import_published
 
-    target = _free(options)
+    target = free(options)
     import_published(options.source).save_pretrained(target)
     print(target)
     return 0
@@ -100,7 +83,7 @@ def run_models(options: argparse.Namespace) -> int:
     return 0
 
 
-def _free(options: argparse.Namespace) -> Path:
+def free(options: argparse.Namespace) -> Path:
     """The folder to write a model to; CodecError when one is there already."""
     from neuralcodecs.errors import CodecError
     from neuralcodecs.models import WEIGHTS, place

@@ -9,9 +9,17 @@ from neuralcodecs.codec import Codec
 from neuralcodecs.convert import dac, encodec, mimi
 from neuralcodecs.convert.dac import from_descript
 from neuralcodecs.convert.encodec import from_encodec
+from neuralcodecs.convert.vocos import decoder_from_vocos, from_vocos
 from neuralcodecs.errors import CodecError
 
-__all__ = ["from_descript", "from_encodec", "from_transformers", "import_published"]
+__all__ = [
+    "decoder_from_vocos",
+    "from_descript",
+    "from_encodec",
+    "from_transformers",
+    "from_vocos",
+    "import_published",
+]
 
 _FROM_TRANSFORMERS: dict[str, Callable[[nn.Module], Codec]] = {
     "dac": dac.from_transformers,

@@ -7,6 +7,7 @@ from neuralcodecs.decoders.contextual import ContextualDecoder
 from neuralcodecs.decoders.dac import DACDecoder
 from neuralcodecs.decoders.dit import DiT
 from neuralcodecs.decoders.flow import FlowDecoder
+from neuralcodecs.decoders.framewise import CausalPyramid, Framewise
 from neuralcodecs.decoders.light import LightDecoder
 from neuralcodecs.decoders.network import Network
 from neuralcodecs.decoders.noise import NoiseDecoder
@@ -23,17 +24,21 @@ from neuralcodecs.decoders.process import (
     UniformTimes,
     Velocity,
 )
+from neuralcodecs.decoders.scanned import ScannedDecoder
 from neuralcodecs.decoders.seanet import SEANetDecoder
 from neuralcodecs.decoders.solvers import DDIM, ClassifierFree, Embedded, Euler, Heun, Sampler, TwoPhase
 from neuralcodecs.decoders.space import CodecSpace, FoldedSpace, LatentSpace, SignalSpace
+from neuralcodecs.decoders.synthesis import LinearDecoder, SynthesisDecoder, TwoLayerDecoder
 from neuralcodecs.decoders.unet import UNet
 from neuralcodecs.decoders.upsampled import UpsampledDecoder
 from neuralcodecs.decoders.vit import ViTDecoder
+from neuralcodecs.decoders.vocos import VocosDecoder
 
 __all__ = [
     "DDIM",
     "AdaptiveGroupNorm",
     "CNNDecoder",
+    "CausalPyramid",
     "ClassifierFree",
     "CodecSpace",
     "ContextualDecoder",
@@ -46,10 +51,12 @@ __all__ = [
     "Euler",
     "FlowDecoder",
     "FoldedSpace",
+    "Framewise",
     "Heun",
     "LatentSpace",
     "LightDecoder",
     "Linear",
+    "LinearDecoder",
     "LogitNormalTimes",
     "MinSNR",
     "Network",
@@ -61,10 +68,13 @@ __all__ = [
     "Rotation",
     "SEANetDecoder",
     "Sampler",
+    "ScannedDecoder",
     "SignalSpace",
     "SpatialNorm",
+    "SynthesisDecoder",
     "Together",
     "Tokens",
+    "TwoLayerDecoder",
     "TwoPhase",
     "UNet",
     "UniformTimes",
@@ -72,4 +82,5 @@ __all__ = [
     "UpsampledMap",
     "Velocity",
     "ViTDecoder",
+    "VocosDecoder",
 ]

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from neuralcodecs.codes import Shape
 from neuralcodecs.configured import Configured
 from neuralcodecs.errors import CodecError
-from neuralcodecs.layers import CONVS, keep_variance, linear, residual_stage
+from neuralcodecs.layers import CONVS, State, keep_variance, linear, residual_stage
 
 Part = Literal["maps", "tokens", "vector"]
 Parts = tuple[Part, ...]
@@ -69,6 +69,19 @@ class Conditioner(Configured, nn.Module, ABC):
     @abstractmethod
     def forward(self, latents: Float[Tensor, "b d *grid"], sizes: Sequence[Shape]) -> Condition:
         """``sizes``: of the network's levels, the finest, that of its input, first."""
+
+    def start(self, batch: int) -> State:
+        """The state before the first latents of ``batch`` streams."""
+        raise self.unable()
+
+    def step(
+        self, latents: Float[Tensor, "b d *grid"], sizes: Sequence[Shape], state: State
+    ) -> tuple[Condition, State]:
+        """The condition of what ``latents`` stand for, which follow those before; ``sizes``: of its levels."""
+        raise self.unable()
+
+    def unable(self) -> CodecError:
+        return CodecError(f"{type(self).__name__} looks at all latents: decode whole signals, or use CausalPyramid")
 
     def extent(self, grid: Shape) -> Shape:
         """Samples along each axis of the signal that latents of ``grid`` stand for."""

@@ -20,7 +20,7 @@ from neuralcodecs.decoders.process import Estimate, Process
 from neuralcodecs.decoders.solvers import Field, Sampler
 from neuralcodecs.decoders.space import LatentSpace, SignalSpace, SpaceFactory
 from neuralcodecs.errors import CodecError
-from neuralcodecs.layers import pad_to
+from neuralcodecs.layers import State, pad_to
 from neuralcodecs.layers.noise import normal_noise
 from neuralcodecs.sampling import Sampled, Sampling
 
@@ -80,14 +80,35 @@ class FlowDecoder(Decoder):
         return self.decode(latents, self.sampling or Sampling())
 
     def decode(self, latents: Float[Tensor, "b d *grid"], sampling: Sampling) -> Float[Tensor, "b c *space"]:
-        seed, steps, scale = sampling.over(self.sampler.sampling).whole()
         size = self.space.size(self.conditioner.extent(tuple(latents.shape[2:])))
-        noise = self.sampler.temperature * normal_noise(seed, self.space.channels, size).to(latents)
-        # on the CPU: what depends on times is then equal on every device, and decided without waiting for one
-        times = torch.tensor(self.sampler.solver.times(steps, self.process.first))[:, None].expand(-1, len(latents))
         with _exact():
-            x = noise.expand(len(latents), *noise.shape)
-            return self.space.decode(self.lead(latents, x, times, torch.full((len(latents),), float(scale))))
+            return self._draw(self._condition(latents, size), latents, size, sampling)
+
+    def start(self, batch: int) -> State:
+        """Of clips whose frames are drawn apart: no latents have come, and no frame is drawn."""
+        if not self.network.framewise:
+            raise self.unable("its network looks at the whole signal")
+        return State((), (0,), (self.conditioner.start(batch),))
+
+    def step(self, x: Float[Tensor, "b d *grid"], state: State, last: bool) -> tuple[Tensor, State]:
+        """The frames of these latents, with the default sampling: each frame's noise is its own wherever it is cut."""
+        size = self.space.size(self.conditioner.extent(tuple(x.shape[2:])))
+        with _exact():
+            condition, inner = self.conditioner.step(x, self.network.sizes(size), state.parts[0])
+            frames = self._draw(condition, x, size, self.sampling or Sampling(), state.phase[0])
+        return frames, State((), (state.phase[0] + size[0],), (inner,))
+
+    def _draw(
+        self, condition: Condition, like: Tensor, size: Shape, sampling: Sampling, first: int = 0
+    ) -> Float[Tensor, "b c *space"]:
+        """Signals of a representation of ``size`` whose first axis begins at ``first``, one per row of ``like``."""
+        seed, steps, scale = sampling.over(self.sampler.sampling).whole()
+        every = normal_noise(seed, self.space.channels, (first + size[0], *size[1:]))[:, first:]
+        x = (self.sampler.temperature * every.to(like)).expand(len(like), *every.shape)
+        # on the CPU: what depends on times is then equal on every device, and decided without waiting for one
+        times = torch.tensor(self.sampler.solver.times(steps, self.process.first))[:, None].expand(-1, len(like))
+        field = self._field(condition, torch.full((len(like),), float(scale)))
+        return self.space.decode(self.sampler.solver(self.process, field, x, times))
 
     def lead(
         self,

@@ -108,9 +108,10 @@ class CodecSpace(LatentSpace):
         channels, strides: of the codec around it.
         codec: of the same medium.
         scale: 1 over the usual standard deviation of its latents.
+        mean: their usual mean.
     """
 
-    def __init__(self, channels: int, strides: Shape, codec: Codec, scale: float = 1.0) -> None:
+    def __init__(self, channels: int, strides: Shape, codec: Codec, scale: float = 1.0, mean: float = 0.0) -> None:
         super().__init__()
         if codec.encoder.channels != channels or len(codec.encoder.strides) != len(strides):
             raise CodecError(
@@ -118,7 +119,7 @@ class CodecSpace(LatentSpace):
                 f"{channels} on {len(strides)}: give a codec of the same medium"
             )
         self.codec = codec.requires_grad_(False).eval()
-        self.channels, self.scale = codec.encoder.dim, scale
+        self.channels, self.scale, self.mean = codec.encoder.dim, scale, mean
 
     def train(self, mode: bool = True) -> "CodecSpace":
         super().train(mode)
@@ -129,7 +130,7 @@ class CodecSpace(LatentSpace):
         return self.codec.encoder.frames(shape)
 
     def encode(self, signal: Float[Tensor, "b c *space"]) -> Float[Tensor, "b r *size"]:
-        return self.codec.encoder(signal) * self.scale
+        return (self.codec.encoder(signal) - self.mean) * self.scale
 
     def decode(self, representation: Float[Tensor, "b r *size"]) -> Float[Tensor, "b c *space"]:
-        return self.codec.decoder(representation / self.scale)
+        return self.codec.decoder(representation / self.scale + self.mean)

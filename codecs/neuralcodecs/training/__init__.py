@@ -5,6 +5,7 @@ from neuralcodecs.training.adversary import Adversary
 from neuralcodecs.training.audio_data import AudioDataModule
 from neuralcodecs.training.average import WeightAverage
 from neuralcodecs.training.checkpoint import AtomicCheckpointIO
+from neuralcodecs.training.code_data import CodeDataModule
 from neuralcodecs.training.combine import Balancer, WeightedSum
 from neuralcodecs.training.data import Batch, Loading
 from neuralcodecs.training.denoise import Denoise, Distill
@@ -12,10 +13,17 @@ from neuralcodecs.training.games import Hinge, LeastSquares, LeCam, Linear, Mixe
 from neuralcodecs.training.image_data import ImageDataModule
 from neuralcodecs.training.interrupt import SaveOnExit
 from neuralcodecs.training.judge import EvaluateCheckpoints
-from neuralcodecs.training.objectives import Reconstruct, Weighted
+from neuralcodecs.training.judge_language import JudgeLanguage
+from neuralcodecs.training.language_task import LanguageTask
+from neuralcodecs.training.objectives import RateDistortion, Reconstruct, Weighted
+from neuralcodecs.training.optimization import Optimization, OptimizerGroup
+from neuralcodecs.training.prior_judge import EvaluatePrior
+from neuralcodecs.training.prior_task import PriorTask
 from neuralcodecs.training.stage import Stage
-from neuralcodecs.training.task import CodecTask, Optimization, OptimizerGroup
+from neuralcodecs.training.task import CodecTask
 from neuralcodecs.training.throughput import Throughput
+from neuralcodecs.training.tradeoff import Lambdas, TargetRates
+from neuralcodecs.training.video_data import VideoDataModule
 
 __all__ = [
     "Adversary",
@@ -23,12 +31,17 @@ __all__ = [
     "AudioDataModule",
     "Balancer",
     "Batch",
+    "CodeDataModule",
     "CodecTask",
     "Denoise",
     "Distill",
     "EvaluateCheckpoints",
+    "EvaluatePrior",
     "Hinge",
     "ImageDataModule",
+    "JudgeLanguage",
+    "Lambdas",
+    "LanguageTask",
     "LeCam",
     "LeastSquares",
     "Linear",
@@ -37,11 +50,15 @@ __all__ = [
     "NonSaturating",
     "Optimization",
     "OptimizerGroup",
+    "PriorTask",
+    "RateDistortion",
     "Reconstruct",
     "SaveOnExit",
     "Source",
     "Stage",
+    "TargetRates",
     "Throughput",
+    "VideoDataModule",
     "WeightAverage",
     "Weighted",
     "WeightedSum",
