@@ -91,8 +91,7 @@ def test_networks_take_one_two_and_three_axes(axes: int, network: str) -> None:
     latents = torch.randn(2, 6, *grid)
     assert decoder(latents).shape == (2, 2, *(4 * n for n in grid))
     (loss,) = decoder.loss(torch.randn(2, 2, *(4 * n - 1 for n in grid)), latents).values()
-    # a fresh network leaves the linear guess, off by 1 / (t^2 + (1 - t)^2) at time t: 1 to 2, and chance
-    assert 0.9 < float(loss.detach()) < 2.2
+    assert 1.7 < float(loss.detach()) < 2.3  # a fresh network says 0 of data minus noise, each of variance one
 
 
 def test_k_tokens_stand_for_a_whole_picture() -> None:

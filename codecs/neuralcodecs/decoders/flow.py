@@ -125,7 +125,7 @@ class FlowDecoder(Decoder):
         time = self.process.draw(len(latents), latents.device)
         x = self.process.at(truth, time)
         condition = self._forgetting(self._condition(latents, tuple(x.shape[2:])), len(latents), latents.device)
-        output = self._predict(x, time, torch.ones_like(time), condition)
+        output = self.network(x, time, torch.ones_like(time), condition)
         return {"denoising": self.process.loss(output, self.process.target(truth, time), time)}
 
     def follow(
@@ -159,15 +159,12 @@ class FlowDecoder(Decoder):
     def _condition(self, latents: Tensor, size: Shape) -> Condition:
         return self.conditioner(latents, self.network.sizes(size))
 
-    def _predict(self, x: Tensor, time: Tensor, guidance: Tensor, condition: Condition) -> Tensor:
-        return self.process.guess(x, time) + self.network(x, time.to(x.device), guidance.to(x.device), condition)
-
     def _field(self, condition: Condition, guidance: Float[Tensor, " b"]) -> Field:
         everything = torch.ones_like(guidance, dtype=torch.bool)
 
         def field(x: Tensor, time: Tensor) -> Estimate:
             def evaluate(now: Tensor, dropped: Parts, scale: Tensor) -> Tensor:
-                return self._predict(x, now, scale, condition.without(dropped, everything))
+                return self.network(x, now.to(x.device), scale.to(x.device), condition.without(dropped, everything))
 
             return self.process.resolve(self.sampler.guidance(evaluate, time, guidance), x, time)
 

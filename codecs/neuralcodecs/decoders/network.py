@@ -19,8 +19,7 @@ WAVES = 64
 
 
 class Network(Configured, nn.Module, ABC):
-    """What a point of the path is made of: a representation with noise in, and out what the process's prediction is
-    beside its linear guess.
+    """What a point of the path is made of: a representation with noise in, the process's prediction out.
 
     ``framewise``: whether positions along the first axis do not know of each other.
     """

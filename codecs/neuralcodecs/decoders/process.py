@@ -198,15 +198,6 @@ class Process(Configured):
         data, noise = self.prediction.mix(self.schedule(time))
         return _over(data, truth.data) * truth.data + _over(noise, truth.noise) * truth.noise
 
-    def guess(self, x: Float[Tensor, "b c *space"], time: Times) -> Float[Tensor, "b c *space"]:
-        """The best prediction that is a multiple of ``x``, were data white and of variance one: a network adds to it.
-
-        Without it a network spends its first thousands of steps on passing the noise through (arXiv 2206.00364, 5).
-        """
-        c = self.schedule(time)
-        data, noise = self.prediction.mix(c)
-        return _over((data * c.data + noise * c.noise) / (c.data**2 + c.noise**2), x) * x
-
     def resolve(self, output: Float[Tensor, "b c *space"], x: Float[Tensor, "b c *space"], time: Times) -> Estimate:
         """The data and noise that the network's output stands for, from ``x`` and it: two equations."""
         c = self.schedule(time)
