@@ -30,7 +30,17 @@ from neuralcodecs import Codec
 from neuralcodecs.audio import Audio, MultiScaleMel, NoiseToSignal
 from neuralcodecs.codec import DecoderFactory
 from neuralcodecs.criteria import Metric
-from neuralcodecs.decoders import CNNDecoder, FlowDecoder, FoldedSpace, Pyramid, Sampler, SEANetDecoder, UNet
+from neuralcodecs.decoders import (
+    CNNDecoder,
+    Data,
+    FlowDecoder,
+    FoldedSpace,
+    Process,
+    Pyramid,
+    Sampler,
+    SEANetDecoder,
+    UNet,
+)
 from neuralcodecs.encoders import CNNEncoder, SEANetEncoder
 from neuralcodecs.evaluation.examples import write_picture
 from neuralcodecs.evaluation.generative import STEPS, evaluate_ways, plain, table_of_ways
@@ -93,6 +103,7 @@ class Pictures:
             network=partial(UNet, width=2 * width, multipliers=(1, 2, 2), blocks=options.blocks),
             conditioner=partial(Pyramid, widths=(width, 2 * width, 4 * width)),
             space=partial(FoldedSpace, block=(2, 2), scale=2.0),
+            process=Process(prediction=Data()),
             sampler=Sampler(steps=8),
         )
         train = options.train or [str(SAMPLES / "image" / "train")]
@@ -120,6 +131,7 @@ class Speech:
             network=partial(UNet, width=4 * width, multipliers=(1, 2, 4), blocks=options.blocks),
             conditioner=partial(Pyramid, widths=(2 * width, 4 * width, 4 * width)),
             space=partial(FoldedSpace, block=(16,), scale=12.0),
+            process=Process(prediction=Data()),
             sampler=Sampler(steps=8),
         )
         train = options.train or [str(SAMPLES / "speech" / "train")]

@@ -46,7 +46,8 @@ def test_the_command_judges_them_in_all_ways_and_others_in_none(
         assert main(["evaluate", str(model), "--data", str(files[0]), "--out", str(out), "--examples", "0"]) == 0
         assert (UNFAIR in capsys.readouterr().out) == (out / "generative.json").is_file() == generative
     written = json.loads((tmp_path / "outTrue" / "generative.json").read_text())
-    assert [way["steps"] for way in written["ways"]] == [1, 2, 4, 8, 16] and written["note"] == UNFAIR
+    (found,) = written.values()
+    assert [way["steps"] for way in found["ways"]] == [1, 2, 4, 8, 16] and found["note"] == UNFAIR
 
 
 def test_what_cannot_be_judged_is_refused(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ class TimeEmbedding(nn.Module):
     def forward(
         self, time: Float[Tensor, " b"], guidance: Float[Tensor, " b"], condition: Condition
     ) -> Float[Tensor, "b width"]:
-        embedded = self.time(_waves(1000 * time)) + self.guidance(_waves(100 * (guidance - 1)))
+        embedded = self.time(_waves(time)) + self.guidance(_waves(guidance - 1))
         if self.vector is not None:
             embedded = embedded + self.vector(condition.vector)
         return self.last(nn.functional.silu(embedded))
@@ -91,6 +91,6 @@ def check_maps(widths: Widths, levels: int) -> None:
 
 
 def _waves(values: Float[Tensor, " b"]) -> Float[Tensor, "b w"]:
-    frequencies = torch.exp(-math.log(10_000.0) / WAVES * torch.arange(WAVES, device=values.device))
+    frequencies = torch.logspace(0, 2, WAVES, device=values.device)  # higher ones make near times look unlike
     angles = values[:, None].float() * frequencies
     return torch.cat([angles.sin(), angles.cos()], dim=1)

@@ -140,7 +140,7 @@ def means(lines: Sequence[Line], names: Sequence[str]) -> tuple[dict[str, float]
     return {n: float(np.mean(v)) for n, v in values.items() if v}, {n: count for n, count in failed.items() if count}
 
 
-def _rate(medium: Medium, lines: Sequence[Line], bits: Sequence[float]) -> float:
+def _rate(medium: Medium, lines: Sequence[Line], bits: Sequence[int] | Sequence[float]) -> float:
     """Total bits over total extent, in the medium's unit."""
     unit = medium.bitrate(1.0, lines[0].shape) * lines[0].extent
     return sum(bits) * unit / sum(line.extent for line in lines)
