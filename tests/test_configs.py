@@ -73,10 +73,10 @@ def fresh(run: str, folder: Path) -> str:
 def sample(medium: Medium, folder: Path) -> tuple[Path, SignalInfo]:
     """The start of a real test file that the medium reads, written by it, and what it then is."""
     source = next(p for p in sorted(SAMPLES.rglob("test/*")) if p.suffix in medium.suffixes)
-    signal, _ = medium.read(source)
+    signal, told = medium.read(source)
     clip = signal[(slice(None), *(slice(n) for n in CLIP[signal.ndim - 1]))]
     path = folder / f"clip{medium.suffixes[0]}"
-    medium.write(path, clip, SignalInfo(medium.rate, medium.channels, tuple(clip.shape[1:])))
+    medium.write(path, clip, SignalInfo(medium.rate or told.rate, medium.channels, tuple(clip.shape[1:])))
     return path, medium.read(path)[1]
 
 

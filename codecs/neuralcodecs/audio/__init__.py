@@ -4,6 +4,7 @@ from neuralcodecs.audio.augment import GainAndMix
 from neuralcodecs.audio.losses import EncodecMel, LogMel, MultiScaleMel, MultiScaleSTFT, NoiseToSignal, WaveformL1
 from neuralcodecs.audio.medium import Audio
 from neuralcodecs.audio.mel import LogMelEncoder
+from neuralcodecs.audio.patches import PatchEncoder
 from neuralcodecs.audio.segments import OverlapAdd, RootMeanSquare
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "MultiScaleSTFT",
     "NoiseToSignal",
     "OverlapAdd",
+    "PatchEncoder",
     "RootMeanSquare",
     "WaveformL1",
 ]

@@ -101,7 +101,7 @@ class FlowDecoder(Decoder):
     def _draw(
         self, condition: Condition, like: Tensor, size: Shape, sampling: Sampling, first: int = 0
     ) -> Float[Tensor, "b c *space"]:
-        """Signals of a representation of ``size``, whose first axis begins at ``first``, one for each row of ``like``."""
+        """Signals of a representation of ``size`` whose first axis begins at ``first``, one per row of ``like``."""
         seed, steps, scale = sampling.over(self.sampler.sampling).whole()
         every = normal_noise(seed, self.space.channels, (first + size[0], *size[1:]))[:, first:]
         x = (self.sampler.temperature * every.to(like)).expand(len(like), *every.shape)

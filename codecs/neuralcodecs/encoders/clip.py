@@ -18,8 +18,8 @@ class ClipEncoder(Encoder):
         Conv 3 x 7 x 7 -> per level [blocks, Conv 1 x 3 x 3 halving height and width, Conv 3 x 1 x 1 halving time]
                        -> norm, ReLU, Conv 3
 
-    n frames become ceil(n / stride). CDT codes 1 + 4 k frames as 1 + k latents, the first of one frame alone; here every
-    latent has as many frames, as every other codec's grid has. Base CDT: ``width=128``; small: ``width=64,
+    n frames become ceil(n / stride). CDT codes 1 + 4 k frames as 1 + k latents, the first of one frame alone; here
+    every latent has as many frames, as every other codec's grid has. Base CDT: ``width=128``; small: ``width=64,
     space=[2, 2, 2, 1]``.
 
     Args:
