@@ -137,7 +137,7 @@ def fit(codec: Codec, objective: Objective, kind: Pictures | Speech, options: ar
     settings = Optimization(
         partial(torch.optim.AdamW, lr=options.lr, betas=(0.9, 0.99)), codec=OptimizerGroup(clip=1.0)
     )
-    average = WeightAverage(0.995)
+    average = WeightAverage(options.average)
     trainer = L.Trainer(
         accelerator="gpu" if options.device == "cuda" else "cpu",
         devices=1,
@@ -195,6 +195,7 @@ def main() -> None:
     parser.add_argument("--crop", type=int, default=64, help="pixels")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--average", type=float, default=0.98, help="decay of the averaged weights")
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if torch.cuda.is_available() else "cpu")

@@ -13,6 +13,9 @@ WIDTHS = {
     "channels": 16,
     "code_dim": 32,
     "heads": 4,
+    "channel_widths": 16,
+    "depths": 1,
+    "state": 4,
     "widths": 16,
     "steps": 4,
 }

@@ -44,18 +44,31 @@ def load(config: Path) -> dict[str, Any]:
 
 
 def codec_of(config: dict[str, Any], name: str = "a test") -> Codec:
-    return build(config["model"]["init_args"]["codec"], name)
+    codec = config["model"]["init_args"]["codec"]
+    if isinstance(codec, str):  # the run whose codec it is about
+        return codec_of(narrow(maker(codec)), name)
+    return build(codec, name)
+
+
+def maker(run: str) -> dict[str, Any]:
+    """The config of a run that another one starts from."""
+    (found,) = [config for config in map(load, CONFIGS) if config["run"] == run]
+    return found
 
 
 def small(config: Path, clip: Path, first: Path) -> dict[str, Any]:
     """A narrow config that judges ``clip``. The runs that it starts from become fresh codecs in ``first``."""
     node = narrow(load(config))
     for callback in node["trainer"]["callbacks"]:
-        if callback["class_path"].endswith("EvaluateCheckpoints"):
+        if "Evaluate" in callback["class_path"]:
             callback["init_args"]["data"] = [str(clip)]
     data = node["data"]["init_args"]
     data.update({name: value for name, value in DATA.items() if name in data})
-    stage = node["model"]["init_args"].get("stage", {"init_args": {}})["init_args"]
+    arguments = node["model"]["init_args"]
+    if isinstance(arguments["codec"], str):
+        arguments["codec"] = fresh(arguments["codec"], first / "codec")
+        data["train"] = data["val"] = [str(clip)]  # a prior's judge counts them: a full set takes minutes
+    stage = arguments.get("stage", {"init_args": {}})["init_args"]
     if "load_from" in stage:
         stage["load_from"] = fresh(stage["load_from"], first / "start")
     for index, (name, run) in enumerate(stage.get("modules", {}).items()):
@@ -65,8 +78,7 @@ def small(config: Path, clip: Path, first: Path) -> dict[str, Any]:
 
 def fresh(run: str, folder: Path) -> str:
     """A codec as that run would train it, untrained, in ``folder``."""
-    (earlier,) = [load(path) for path in CONFIGS if load(path)["run"] == run]
-    codec_of(narrow(earlier)).save_pretrained(folder)
+    codec_of(narrow(maker(run))).save_pretrained(folder)
     return str(folder)
 
 

@@ -9,13 +9,14 @@ import pytest
 from conftest import ROOT
 
 PACKAGE = ROOT / "codecs" / "neuralcodecs"
-COMMON = {"errors", "configured", "criteria", "medium", "codes", "pieces", "atomic", "threads", "sampling"}
+COMMON = {"errors", "stream_coder", "configured", "criteria", "medium", "codes", "pieces", "atomic", "threads"}
+COMMON |= {"sampling"}
 PARTS = COMMON | {"codec", "layers"}
 ALLOWED = {
     "bitstream": {"errors", "bitstream"},
     "layers": {"errors", "layers"},
     "encoders": PARTS | {"encoders"},
-    "quantizers": PARTS | {"quantizers"},
+    "quantizers": PARTS | {"quantizers", "bitstream"},
     "decoders": PARTS | {"decoders"},
     "priors": PARTS | {"priors"},
     "audio": PARTS | {"encoders", "quantizers", "decoders", "audio", "sources", "cache"},

@@ -25,9 +25,10 @@ def metrics_of(checkpoint: Path) -> dict[str, Any] | None:
 
 def card(codec: Codec, identity: str, metrics: dict[str, Any] | None) -> str:
     """Markdown with the front matter that the hub reads."""
-    medium, bits = codec.medium, [math.log2(size) for size in codec.quantizer.codebook_sizes]
+    medium, codebooks = codec.medium, len(codec.quantizer.codebook_sizes)
     count = sum(p.numel() for p in codec.parameters())
-    rates = {n: medium.bitrate(sum(bits[:n]), codec.encoder.strides) for n in codec.quantizer.levels}
+    bits = {n: sum(map(math.log2, codec.quantizer.alphabet(n))) for n in codec.quantizer.levels}
+    rates = {n: medium.bitrate(count, codec.encoder.strides) for n, count in bits.items()}
     lines = [
         "---",
         "library_name: neuralcodecs",
@@ -38,8 +39,9 @@ def card(codec: Codec, identity: str, metrics: dict[str, Any] | None) -> str:
         "",
         f"* model {identity}: the fingerprint that its files carry",
         f"* {type(medium).__name__}, {medium.channels} channels" + (f", {medium.rate} Hz" if medium.rate else ""),
-        f"* {count:,} parameters; {len(bits)} codebooks; strides {list(codec.encoder.strides)}",
+        f"* {count:,} parameters; {codebooks} codebooks; strides {list(codec.encoder.strides)}",
         *(f"* {n} levels: {rate:.3g} {medium.unit} nominal" for n, rate in rates.items()),
+        *(f"* {name} prior {p.fingerprint.hex()}: entropy coding of its files" for name, p in codec.priors.items()),
         "",
         "```sh",
         "neuralcodecs encode INPUT -m THIS_MODEL",

@@ -13,19 +13,22 @@ from neuralcodecs.codec import Codec
 from neuralcodecs.codes import Codes, Shape, Stream
 from neuralcodecs.errors import CodecError
 from neuralcodecs.pieces import extent
+from neuralcodecs.stream_coder import CHUNK_SECONDS
 
-CHUNK_SECONDS = 10
+ALIGNMENT = 64
+"""A chunk of codes with side streams, but the last, has a multiple of so many rows, so that theirs end with it."""
 
 
 class Chunker:
-    """Cuts the codes of one signal into chunks of at most CHUNK_SECONDS along the main stream's first axis.
+    """Cuts the codes of one signal into chunks of at most ``seconds`` along the main stream's first axis.
 
-    Between pieces where the codec has some. Side streams have one position per piece: each chunk carries those of the
-    pieces that begin in it.
+    Between pieces where the codec has some. Scales have one position per piece: each chunk carries those of the
+    pieces that begin in it. Side streams of the quantizer are cut in proportion to the codes.
     """
 
-    def __init__(self, codec: Codec) -> None:
+    def __init__(self, codec: Codec, seconds: int = CHUNK_SECONDS) -> None:
         self._codec = codec
+        self._seconds = seconds
         self._length = 0
         self._starts: list[int] = []
         self._held: list[np.ndarray] = []
@@ -40,7 +43,7 @@ class Chunker:
         new = [stream.values[0].cpu().numpy() for stream in codes]
         self._held = [np.concatenate(both, axis=1) for both in zip(self._held, new, strict=True)] if self._held else new
         self._starts = self._starts or [0] * len(new)
-        most = _positions(self._codec, self._held[0])
+        most = _positions(self._codec, self._held[0], self._seconds)
         ends = self._ends((self._length, *across), last)
         while (waiting := self._held[0].shape[1]) >= most or (last and waiting):
             stop = self._starts[0] + min(most, waiting)
@@ -54,7 +57,9 @@ class Chunker:
         """Positions up to ``stop``, in which ``pieces`` pieces have begun; ``rest``: and all that is held."""
         counts = [stop - self._starts[0]]
         for start, values in zip(self._starts[1:], self._held[1:], strict=True):
-            counts.append(values.shape[1] if rest else min(pieces - start, values.shape[1]))
+            whole = start + values.shape[1]
+            due = stop * whole // (self._starts[0] + self._held[0].shape[1]) if self._codec.sided else pieces
+            counts.append(values.shape[1] if rest else min(due - start, values.shape[1]))
         chunk = Chunk(tuple(self._starts), tuple(v[:, :n] for v, n in zip(self._held, counts, strict=True)))
         self._held = [v[:, n:] for v, n in zip(self._held, counts, strict=True)]
         self._starts = [start + n for start, n in zip(self._starts, counts, strict=True)]
@@ -74,9 +79,9 @@ class Chunker:
         return np.cumsum([encoder.frames(extent(box))[0] for box in self._codec.pieces(shape)]).tolist()
 
 
-def chunks_of(codec: Codec, codes: Iterable[Codes]) -> Iterator[Chunk]:
+def chunks_of(codec: Codec, codes: Iterable[Codes], seconds: int = CHUNK_SECONDS) -> Iterator[Chunk]:
     """The chunks of one signal's codes in parts as a stream of ``codec`` gives them, or in one."""
-    chunker = Chunker(codec)
+    chunker = Chunker(codec, seconds)
     held = None
     for part in codes:
         if held is not None:
@@ -133,14 +138,16 @@ def _reach(codec: Codec, header: Header, seen: Sequence[int]) -> int:
     return (pieces - 1) * stride + segment if pieces > 0 else 0
 
 
-def _positions(codec: Codec, values: np.ndarray) -> int:
+def _positions(codec: Codec, values: np.ndarray, seconds: int) -> int:
     """The most positions of the first axis that a chunk may have."""
     rows = max(1, math.prod(values.shape[2:]))
     most = min(CHUNK_POSITIONS // rows, CHUNK_SYMBOLS // (rows * len(values)))
     if most < 1:
         raise CodecError(f"a row of {rows} positions x {len(values)} codebooks does not fit into a chunk: cut it")
+    if codec.sided and most > ALIGNMENT:
+        most -= most % ALIGNMENT
     if not codec.medium.rate:
         return most
     strides = codec.encoder.strides
     positions = codec.encoder.frames(strides)[0]
-    return min(most, max(1, CHUNK_SECONDS * codec.medium.rate * positions // strides[0]))
+    return min(most, max(1, seconds * codec.medium.rate * positions // strides[0]))

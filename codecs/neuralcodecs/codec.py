@@ -6,7 +6,6 @@
 Everything else (training, files, evaluation, language models) is written against this page only.
 """
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -15,14 +14,16 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from neuralcodecs.codes import Codes, Shape, Stream, together
+from neuralcodecs.codes import Codes, Layout, Shape, together
 from neuralcodecs.configured import Configured
 from neuralcodecs.errors import CodecError
 from neuralcodecs.layers.streamed import Streamed
 from neuralcodecs.medium import Medium
-from neuralcodecs.pieces import Box, Scaler, Segmenter, crop, extent, fit, joined, scale_of, scale_stream, stack_padded
+from neuralcodecs.pieced import Pieced
+from neuralcodecs.pieces import Scaler, Segmenter, fit, stack_padded
 from neuralcodecs.published import Published
 from neuralcodecs.sampling import NO_SAMPLING, Sampled, Sampling
+from neuralcodecs.stream_coder import StreamCoders
 from neuralcodecs.streaming import Streams
 
 
@@ -57,11 +58,18 @@ class Quantized(NamedTuple):
     """Detached figures per codebook, each ``(q,)``: ``usage``, ``perplexity``, ``entropy`` (bits), ``replaced``."""
 
 
+Distortion = Callable[[Tensor], Tensor]
+"""255^2 times the squared error per pixel, summed over all pixels, of what quantized latents decode to."""
+
+
 class Quantizer(Configured, nn.Module, ABC):
     """Latents to integers and back.
 
     ``dim``: channels of the latents. ``codebook_sizes``: alphabet size of each codebook. ``levels``: the numbers of
     codebooks that the codec is meant to run at, ascending, the last one being the default (a bitrate each).
+
+    Besides its codes it may have side streams, with grids of their own; then ``encode_streams`` and ``decode_streams``
+    are what the codec calls. Levels may be something else than codebooks (step sizes), of ``most_levels`` kinds.
     """
 
     dim: int
@@ -77,6 +85,36 @@ class Quantizer(Configured, nn.Module, ABC):
     @abstractmethod
     def decode(self, codes: Int64[Tensor, "b q *grid"]) -> Float[Tensor, "b d *grid"]:
         """Latents of codes; ``q`` may be any number of levels up to all of them."""
+
+    @property
+    def most_levels(self) -> int:
+        return len(self.codebook_sizes)
+
+    def alphabet(self, levels: int) -> Shape:
+        """Alphabet sizes of the codes at so many levels."""
+        return self.codebook_sizes[:levels]
+
+    def side_streams(self, grid: Shape) -> tuple[Layout, ...]:
+        """The streams that travel with codes of ``grid``; the names are its own, neither ``codes`` nor ``scale``."""
+        return ()
+
+    def encode_streams(self, latents: Float[Tensor, "b d *grid"], levels: int | None = None) -> tuple[Tensor, ...]:
+        """The codes, and the values int64 ``(b, rows, *grid)`` of each side stream."""
+        return (self.encode(latents, levels),)
+
+    def decode_streams(self, streams: tuple[Tensor, ...]) -> Float[Tensor, "b d *grid"]:
+        """Latents of what ``encode_streams`` gave."""
+        return self.decode(streams[0])
+
+    def refine(
+        self, latents: Float[Tensor, "b d *grid"], distortion: Distortion, steps: int, levels: int | None = None
+    ) -> tuple[Tensor, ...]:
+        """What ``encode_streams`` gives, of latents moved in so many steps to cost less; not all quantizers can."""
+        raise CodecError(f"latents of {type(self).__name__} are not refined: encode without --refine")
+
+    def coders(self) -> StreamCoders:
+        """Coders of streams that are part of it, by the stream's name; all others have those of a prior, or none."""
+        return {}
 
     def update(self) -> None:
         """Apply what training forwards have gathered (codebook statistics); called once per optimizer step.
@@ -102,7 +140,7 @@ QuantizerFactory = Callable[[int], Quantizer]
 DecoderFactory = Callable[[int, int, tuple[int, ...]], Decoder]
 
 
-class Codec(Published, Streams, Configured, nn.Module):
+class Codec(Published, Streams, Pieced, Configured, nn.Module):
     """An encoder, a quantizer and a decoder for one medium.
 
     Args:
@@ -189,67 +227,23 @@ class Codec(Published, Streams, Configured, nn.Module):
 
     def check_levels(self, levels: int | None) -> int:
         """The number of levels to use; raises CodecError when the quantizer has fewer."""
-        available = len(self.quantizer.codebook_sizes)
+        available = self.quantizer.most_levels
         if levels is None:
             return self.quantizer.levels[-1]
         if not 1 <= levels <= available:
             raise CodecError(f"{levels} levels asked for, this codec has 1 to {available}")
         return levels
 
-    def grid(self, shape: Shape) -> Shape:
-        """Shape of the main stream's grid for a signal of ``shape``: the grids of its pieces, joined on the last axis.
-
-        Raises CodecError when they differ in another axis.
-        """
-        return joined([self.encoder.frames(extent(box)) for box in self.pieces(shape)])
-
     @property
     def device(self) -> torch.device:
         """Where its weights are; signals and codes must be there too."""
         return next(self.parameters()).device
 
-    def pieces(self, shape: Shape) -> list[Box]:
-        """The boxes that a signal of ``shape`` is coded in, in the order of their codes."""
-        return [tuple((0, n) for n in shape)] if self.segmenter is None else self.segmenter.split(shape)
-
-    def decode_piece(
-        self, codes: Int64[Tensor, "b q *grid"], scale: Int64[Tensor, " b"] | None, sampling: Sampling = NO_SAMPLING
-    ) -> Float[Tensor, "b c *space"]:
-        """One piece, or some frames of it, decoded by itself and not cut; ``scale``: its entry of the side stream."""
-        piece = self.decoder.decode(self.quantizer.decode(codes), sampling)
-        return piece if scale is None else piece * scale_of(scale, piece)
+    @property
+    def sided(self) -> bool:
+        """Whether the quantizer has side streams: such codes are decoded whole, since they are not local."""
+        return bool(self.quantizer.side_streams(self.encoder.frames(self.encoder.strides)))
 
     def _scale(self, signal: Tensor) -> Tensor:
         scale = signal.new_ones(len(signal)) if self.scaler is None else self.scaler(signal)
         return scale.view(-1, *(1,) * (signal.ndim - 1))
-
-    def _encode_equal(self, signal: Tensor, levels: int) -> Codes:
-        shape = tuple(signal.shape[2:])
-        if math.prod(shape) == 0:
-            raise CodecError(f"a signal of shape {shape} is empty: nothing to encode")
-        codes, scales = [], []
-        self.grid(shape)  # refuses pieces whose codes could not be joined, before any of them is encoded
-        for box in self.pieces(shape):
-            piece = crop(signal, box)
-            scale = self._scale(piece)
-            codes.append(self.quantizer.encode(self.encoder(piece / scale), levels))
-            scales.append(scale.flatten())
-        values = torch.cat(codes, dim=-1)
-        batch = len(signal)
-        streams = [Stream("codes", values, self.quantizer.codebook_sizes[:levels], (tuple(values.shape[2:]),) * batch)]
-        if self.scaler is not None:
-            streams.append(scale_stream(scales))
-        return Codes(tuple(streams), (shape,) * batch)
-
-    def _decode_equal(self, codes: Codes, shape: Shape, sampling: Sampling) -> Tensor:
-        values = codes["codes"]
-        if tuple(values.shape[2:]) != self.grid(shape):
-            raise CodecError(f"codes of grid {tuple(values.shape[2:])} do not fit a signal of shape {shape}")
-        boxes, pieces, position = self.pieces(shape), [], 0
-        for index, box in enumerate(boxes):
-            frames = self.encoder.frames(extent(box))[-1]
-            scale = None if self.scaler is None else codes["scale"][:, 0, index]
-            piece = self.decode_piece(values[..., position : position + frames], scale, sampling)
-            position += frames
-            pieces.append(piece)
-        return fit(pieces[0] if self.segmenter is None else self.segmenter.join(pieces, boxes), shape)

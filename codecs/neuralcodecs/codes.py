@@ -4,7 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -13,6 +13,18 @@ from torch import Tensor
 from neuralcodecs.sampling import NO_SAMPLING, Sampling
 
 Shape = tuple[int, ...]
+FREE = -1
+"""Of an axis of a side stream: as long as its writer likes (a text beside a picture)."""
+
+
+class Layout(NamedTuple):
+    """What a stream looks like before there is one: its name, the alphabets of its rows and its grid."""
+
+    name: str
+    alphabet: Shape
+    grid: Shape
+
+
 Key = TypeVar("Key", bound=Hashable)
 
 

@@ -5,9 +5,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -17,10 +17,10 @@ from neuralcodecs.bitstream import UNKNOWN, Header, Original, Reader, StreamSpec
 from neuralcodecs.bitstream.metadata import Metadata
 from neuralcodecs.chunking import chunks_of
 from neuralcodecs.codec import Codec
-from neuralcodecs.codes import Codes, Shape, Stream
+from neuralcodecs.codes import FREE, Codes, Layout, Shape, Stream
+from neuralcodecs.coding import Coding, use_coders
 from neuralcodecs.errors import CodecError
 from neuralcodecs.medium import SignalInfo
-from neuralcodecs.pieces import SCALE_ALPHABET
 from neuralcodecs.pretrained import fingerprint
 from neuralcodecs.sampling import NO_SAMPLING, Sampling
 
@@ -94,19 +94,22 @@ def write_codes(
     original: SignalInfo,
     identity: bytes | None = None,
     metadata: Metadata | None = None,
+    coding: Coding | None = None,
 ) -> int:
     """Write the codes of one signal; returns the file's size in bytes.
 
     ``identity``: the codec's fingerprint, from whoever handles many files; it costs a hash over all weights.
+    ``coding``: with which prior; None: the best that the codec has.
     """
+    coding = coding or Coding(codec)
     if len(codes.shapes) != 1:
         raise CodecError(f"a file holds one signal, these codes have {len(codes.shapes)}: write codes.item(i)")
     shape = codes.shapes[0]
     streams = tuple(StreamSpec(s.name, tuple(s.alphabet), s.grids[0]) for s in codes)
     metadata = codes.samplings[0].metadata() | (metadata or {})
-    header = header_for(codec, shape, streams, original, identity or fingerprint(codec), metadata)
+    header = coding.header(header_for(codec, shape, streams, original, identity or fingerprint(codec), metadata))
     with atomic(target) as temporary, temporary.open("wb") as file:
-        write(file, header, chunks_of(codec, [codes]))
+        write(file, header, chunks_of(codec, [codes], coding.chunk_seconds), coders=coding.payloads)
     return target.stat().st_size
 
 
@@ -178,8 +181,8 @@ def nominal_rates(codec: Codec) -> list[float]:
     """Nominal bitrate in the medium's unit at 1, 2 ... levels, side streams not counted."""
     strides = codec.encoder.strides
     positions = math.prod(codec.encoder.frames(strides))  # one for a convolutional encoder, K for a tile of K tokens
-    bits = positions * np.cumsum([math.log2(size) for size in codec.quantizer.codebook_sizes])
-    return [codec.medium.bitrate(float(b), strides) for b in bits]
+    alphabets = map(codec.quantizer.alphabet, range(1, codec.quantizer.most_levels + 1))
+    return [codec.medium.bitrate(positions * sum(map(math.log2, sizes)), strides) for sizes in alphabets]
 
 
 def levels_for(codec: Codec, bitrate: float) -> int:
@@ -191,10 +194,12 @@ def levels_for(codec: Codec, bitrate: float) -> int:
     return fitting[-1]
 
 
-def check_fingerprint(header: Header, source: Path, own: bytes) -> None:
-    """CodecError when another model made the file than the one whose fingerprint is ``own``."""
-    if header.fingerprint != own:
-        raise CodecError(f"{source} was made by model {header.fingerprint.hex()}, not by {own.hex()}: name it with -m")
+def admit(codec: Codec, reader: Reader, source: Path, own: bytes) -> None:
+    """Let ``codec``, whose fingerprint is ``own``, decode the file; CodecError when another model or prior made it."""
+    made_by = reader.header.fingerprint
+    if made_by != own:
+        raise CodecError(f"{source} was made by model {made_by.hex()}, not by {own.hex()}: name it with -m")
+    use_coders(codec, reader, source)
 
 
 def checked_header(codec: Codec, reader: Reader, source: Path, own: bytes) -> Header:
@@ -202,7 +207,7 @@ def checked_header(codec: Codec, reader: Reader, source: Path, own: bytes) -> He
 
     ``own``: the codec's fingerprint.
     """
-    check_fingerprint(reader.header, source, own)
+    admit(codec, reader, source, own)
     _ = reader.chunks  # the heads alone, up to the lengths of an open file
     check_header(codec, reader.header, source)
     return reader.header
@@ -222,13 +227,28 @@ def check_header(codec: Codec, header: Header, source: Path) -> None:
         )
     if not header.is_open:
         codec.medium.check_original(str(source), header.shape, original_of(header))
-    main, *others = header.streams
-    sizes = codec.quantizer.codebook_sizes[: len(main.alphabet)]
-    grid = main.grid if header.is_open else codec.grid(header.shape)
-    if (main.name, main.alphabet, main.grid) != ("codes", sizes, grid):
-        raise CodecError(f"{source}: grid {main.grid} or alphabet is not what this model writes for {header.shape}")
-    side = [(stream.name, stream.alphabet, stream.grid) for stream in others]
-    pieces = UNKNOWN if header.is_open else len(codec.pieces(header.shape))
-    scale = ("scale", (SCALE_ALPHABET,), (pieces,))
-    if side != ([] if codec.scaler is None else [scale]):
+    main, *sides = zip_longest(header.streams, _layouts(codec, header))
+    if not _fits(*main, header.is_open):
+        raise CodecError(
+            f"{source}: grid {header.streams[0].grid} or alphabet is not what this model writes for {header.shape}"
+        )
+    if not all(_fits(stream, layout, header.is_open) for stream, layout in sides):
         raise CodecError(f"{source}: its side streams are not what this model writes for {header.shape}: it is forged")
+
+
+def _layouts(codec: Codec, header: Header) -> tuple[Layout, ...]:
+    """Of the streams that the codec writes for the header's shape, at the levels that its main alphabet tells."""
+    sizes = {codec.quantizer.alphabet(n): n for n in range(codec.quantizer.most_levels, 0, -1)}
+    levels = sizes.get(header.streams[0].alphabet, 1)
+    # of an open header only the first axis is unknown, and an open one is compared without it
+    return codec.layouts(tuple(max(n, 1) for n in header.shape), levels)
+
+
+def _fits(stream: StreamSpec | None, layout: Layout | None, is_open: bool) -> bool:
+    if stream is None or layout is None or len(stream.grid) != len(layout.grid):
+        return False
+    if (stream.name, stream.alphabet) != (layout.name, layout.alphabet):
+        return False
+    if is_open:
+        return stream.grid == (UNKNOWN, *layout.grid[1:])
+    return all(m in (n, FREE) for n, m in zip(stream.grid, layout.grid, strict=True))

@@ -3,12 +3,27 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from neuralcodecs.stream_coder import StreamCoder, StreamCoders
+
 if TYPE_CHECKING:
     from neuralcodecs.codec import Codec
 
 
+_NO_PRIORS: StreamCoders = {}
+
+
 class Published:
-    """The methods of ``Codec`` that deal with folders and the hub."""
+    """The methods of ``Codec`` that deal with folders and the hub, and the priors that are published with it."""
+
+    priors: StreamCoders = _NO_PRIORS
+    """Of its main stream, by name: ``static``, ``learned``. Part of the published model, not of the codec's weights."""
+
+    def attach(self: "Codec", name: str, prior: StreamCoder) -> None:  # type: ignore[misc]
+        """Make ``prior`` (of ``prior_coders``) the codec's ``static`` or ``learned`` one, in place of another."""
+        from neuralcodecs.attached import check_prior
+
+        check_prior(self, name, prior)
+        self.priors = {**self.priors, name: prior}
 
     def config(self: "Codec") -> dict[str, Any]:  # type: ignore[misc]
         """Class paths and arguments from which an equal codec (but for its weights) can be built: plain YAML data."""

@@ -56,6 +56,7 @@ def decode_span(
 
     ``sampling`` goes before what the file says.
     """
+    _check_local(codec)
     parts = Parts(reader.chunks, reader.read, _chosen(codec, sampling, reader.header))
     header = reader.header  # after the chunks, which tell the lengths of an open file
     if codec.segmenter is None:
@@ -76,6 +77,7 @@ def salvage(codec: Codec, reader: Reader, source: Path, sampling: Sampling = NO_
 
     Around a lost range a decoder without pieces starts afresh: a few frames after it differ from the whole decode.
     """
+    _check_local(codec)
     found = reader.salvage()
     if not found.chunks:
         raise CodecError("no chunk is intact: nothing can be salvaged")
@@ -88,6 +90,11 @@ def salvage(codec: Codec, reader: Reader, source: Path, sampling: Sampling = NO_
         crop(signal, box).copy_(fit(part, extent(box)))
         kept.append(box)
     return Rest(header, signal, _lost(kept, header.shape), found.header.is_open)
+
+
+def _check_local(codec: Codec) -> None:
+    if codec.sided:
+        raise CodecError("codes with side streams are decoded whole: no part of this file can be decoded by itself")
 
 
 def _chosen(codec: Codec, wanted: Sampling, header: Header) -> Sampling:

@@ -14,10 +14,10 @@ from neuralcodecs.bitstream.metadata import Metadata
 from neuralcodecs.chunking import chunks_of, codes_of
 from neuralcodecs.codec import Codec
 from neuralcodecs.codes import Codes
+from neuralcodecs.coding import Coding
 from neuralcodecs.errors import CodecError
-from neuralcodecs.files import Report, check_fingerprint, check_header, header_for, original_of
+from neuralcodecs.files import Report, admit, check_header, header_for, original_of
 from neuralcodecs.medium import Blocks, SignalInfo
-from neuralcodecs.pieces import SCALE_ALPHABET
 from neuralcodecs.pretrained import fingerprint
 from neuralcodecs.sampling import NO_SAMPLING, Sampling
 from neuralcodecs.streaming import decode_blocks, encode_blocks
@@ -48,21 +48,25 @@ def encode_stream(
     levels: int | None = None,
     identity: bytes | None = None,
     metadata: Metadata | None = None,
+    coding: Coding | None = None,
 ) -> Report:
     """Write the codes of a signal chunk by chunk as it comes.
 
     The bytes are those that ``write_codes`` writes for the same codes. A signal of unknown length gives an open file,
     unless it ends before its first chunk is full: the header is written with that.
     Raises CodecError for a codec that cannot be streamed. ``identity``: its fingerprint.
+    ``coding``: with which prior; None: the best that the codec has.
     """
+    coding = coding or Coding(codec)
     levels = codec.check_levels(levels)
     identity = identity or fingerprint(codec)
     writer: Writer | None = None
     codes = encode_blocks(codec.encoder_stream(levels), (block.to(codec.device) for block in blocks))
-    for chunk in chunks_of(codec, codes):
+    for chunk in chunks_of(codec, codes, coding.chunk_seconds):
         if writer is None:
             streams = _streams(codec, levels, blocks.shape[0])
-            writer = Writer(file, header_for(codec, blocks.shape, streams, blocks.original, identity, metadata))
+            header = header_for(codec, blocks.shape, streams, blocks.original, identity, metadata)
+            writer = Writer(file, coding.header(header), coders=coding.payloads)
         writer.append(chunk)
         file.flush()
     if writer is None:
@@ -97,7 +101,7 @@ class Decoding:
         identity: bytes | None = None,
         sampling: Sampling = NO_SAMPLING,
     ) -> None:
-        check_fingerprint(reader.header, source, identity or fingerprint(codec))
+        admit(codec, reader, source, identity or fingerprint(codec))
         check_header(codec, reader.header, source)
         self._codec, self._reader, self._source, self._keep_rate = codec, reader, source, keep_rate
         self._sampling = codec.decoder.choose(sampling, codec.decoder.said(reader.header.metadata))
@@ -134,9 +138,6 @@ def report_of(codec: Codec, header: Header, size: int) -> Report:
 
 
 def _streams(codec: Codec, levels: int, length: int) -> tuple[StreamSpec, ...]:
-    known = length != UNKNOWN
-    grid = codec.grid((length,)) if known else (UNKNOWN,)
-    main = StreamSpec("codes", codec.quantizer.codebook_sizes[:levels], grid)
-    if codec.scaler is None:
-        return (main,)
-    return main, StreamSpec("scale", (SCALE_ALPHABET,), (len(codec.pieces((length,))) if known else UNKNOWN,))
+    if length != UNKNOWN:
+        return tuple(StreamSpec(*layout) for layout in codec.layouts((length,), levels))
+    return tuple(StreamSpec(n, sizes, (UNKNOWN,)) for n, sizes, _ in codec.layouts(codec.encoder.strides, levels))

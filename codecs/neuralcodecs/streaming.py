@@ -54,7 +54,7 @@ class Streams:
     def encoder_stream(self: "neuralcodecs.codec.Codec", levels: int | None = None) -> EncoderStream:  # type: ignore[misc]
         """Codes of signals that arrive in chunks; raises CodecError when they cannot be those of the whole signal."""
         levels = self.check_levels(levels)
-        alphabet = self.quantizer.codebook_sizes[:levels]
+        alphabet = self.quantizer.alphabet(levels)
         _check(self)
         if self.segmenter is None:
             (hop,) = self.encoder.strides
@@ -93,6 +93,8 @@ class Streams:
 def _check(codec: "neuralcodecs.codec.Codec") -> None:
     if len(codec.encoder.strides) != 1:
         raise CodecError(f"signals of {len(codec.encoder.strides)} axes are not streamed: encode and decode them whole")
+    if codec.sided:
+        raise CodecError("codes with side streams are not streamed: encode and decode them whole")
     if codec.segmenter is not None:
         codec.segmenter.period()
         return

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from neuralcodecs.bitstream.range_coder import TOTAL, RangeDecoder, RangeEncoder
+from neuralcodecs.bitstream.range_coder import TOTAL, RangeDecoder, RangeEncoder, ideal_bits
 from neuralcodecs.errors import CodecError
 from neuralcodecs.priors.prior import TokenPrior
 
@@ -32,6 +32,10 @@ class TokenCoder(ABC):
         A payload damaged into the encoding of other codes is not found: see ``RangeDecoder``.
         """
 
+    @abstractmethod
+    def bits(self, codes: Int64[Tensor, "q n"]) -> float:
+        """What the codes take at least: the sum of -log2 of their probabilities."""
+
 
 class StaticCoder(TokenCoder):
     """One table for each codebook; codebook after codebook, since that is some 20 times faster than a table a symbol.
@@ -54,6 +58,10 @@ class StaticCoder(TokenCoder):
         rows = [decoder.decode(positions, table) for table in self._first(levels)]
         decoder.finish()
         return torch.from_numpy(np.stack(rows))
+
+    def bits(self, codes: Int64[Tensor, "q n"]) -> float:
+        rows = zip(codes.cpu().numpy(), self._first(len(codes)), strict=True)
+        return sum(ideal_bits(table[row], table[row + 1]) for row, table in rows)
 
     def _first(self, levels: int) -> list[np.ndarray]:
         if not 1 <= levels <= len(self.tables):
@@ -79,12 +87,9 @@ class LaneCoder(TokenCoder):
         self.lanes = lanes
 
     def encode(self, codes: Int64[Tensor, "q n"], cond: Int64[Tensor, "c m"] | None = None) -> bytes:
-        levels, positions = codes.shape
         encoder = RangeEncoder()
-        if positions:
-            lengths = self._lengths(positions)
-            ends = self._intervals(self._cut(codes, lengths), self._given(cond, lengths))
-            encoder.encode_intervals(*(self._in_order(end, lengths, levels) for end in ends))
+        if codes.shape[1]:
+            encoder.encode_intervals(*self._ends(codes, cond))
         return encoder.finish()
 
     def decode(
@@ -109,6 +114,16 @@ class LaneCoder(TokenCoder):
             codes[:lanes, position, first : first + group] = symbols
         decoder.finish()
         return torch.cat([lane[:length] for lane, length in zip(codes, lengths, strict=True)]).T.contiguous()
+
+    def bits(self, codes: Int64[Tensor, "q n"], cond: Int64[Tensor, "c m"] | None = None) -> float:
+        return ideal_bits(*self._ends(codes, cond)) if codes.shape[1] else 0.0
+
+    def _ends(self, codes: Int64[Tensor, "q n"], cond: Int64[Tensor, "c m"] | None) -> list[np.ndarray]:
+        """Lower and upper ends of the intervals of all codes, in the order of the payload."""
+        levels, positions = codes.shape
+        lengths = self._lengths(positions)
+        ends = self._intervals(self._cut(codes, lengths), self._given(cond, lengths))
+        return [self._in_order(end, lengths, levels) for end in ends]
 
     def _lengths(self, positions: int) -> list[int]:
         lanes = min(self.lanes or lanes_for(positions), positions)

@@ -158,12 +158,13 @@ def test_spectra_stay_in_fp32_under_autocast_and_convolutions_do_not() -> None:
 
 
 def test_weights_decide_the_memory_format() -> None:
-    judge = MultiScaleSTFTDiscriminator((256,), filters=4)
+    judge = MultiScaleSTFTDiscriminator((256,), filters=4).to(memory_format=torch.contiguous_format)
     signal = torch.randn(2, 1, 1000)
     plain = judge(signal)[0]
     assert plain.features[1][:, 0].is_contiguous()
-    judge.to(memory_format=torch.channels_last)
-    last = judge(signal)[0]
+    fresh = MultiScaleSTFTDiscriminator((256,), filters=4)
+    fresh.load_state_dict(judge.state_dict())
+    last = fresh(signal)[0]
     assert last.features[1][:, 0].is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(plain.logits, last.logits)
 

@@ -52,8 +52,8 @@ def test_split_bounds_chunks() -> None:
 
 def test_unknown_coder() -> None:
     speech = audio(1)
-    coded = replace(speech.header, streams=(replace(speech.header.streams[0], coder=3),))
-    with pytest.raises(CodecError, match="newer version of neuralcodecs"):
+    coded = replace(speech.header, streams=(replace(speech.header.streams[0], coder=3, prior=bytes(8)),))
+    with pytest.raises(CodecError, match="or a newer version of neuralcodecs"):
         Writer(io.BytesIO(), coded)
     start = encode_header(coded)
     reader = Reader(io.BytesIO(start + zlib.crc32(start).to_bytes(4, "little")))

@@ -182,8 +182,8 @@ def test_an_interrupt_leaves_no_partial_file(tmp_path: Path, model: str, monkeyp
     source, write = clip(tmp_path), files.write
     for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
 
-        def interrupted(file: object, *arguments: object, number: int = number) -> None:
-            write(file, *arguments)  # type: ignore[arg-type]
+        def interrupted(*arguments: object, number: int = number, **named: object) -> None:
+            write(*arguments, **named)  # type: ignore[arg-type]
             signal.raise_signal(number)  # to this thread: one sent to the process may reach another, and come later
 
         monkeypatch.setattr(files, "write", interrupted)

@@ -10,7 +10,7 @@ import soundfile
 import torch
 from streaming_codecs import codec_of, recording
 
-from neuralcodecs import Codec, chunking, stream_files
+from neuralcodecs import Codec, coding, stream_files
 from neuralcodecs.bitstream import Reader
 from neuralcodecs.cli import main
 from neuralcodecs.files import decode_codes, encode_signals, open_codes, read_codes, write_codes
@@ -25,7 +25,7 @@ LENGTHS = {"encodec_24khz": [7.3, 6.0], "dac_24khz": [7.3], "encodec_48khz": [6.
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files from 3 s on are long, and chunks have 2 s: the same code on shorter signals."""
     monkeypatch.setattr(stream_files, "WHOLE_SECONDS", 3)
-    monkeypatch.setattr(chunking, "CHUNK_SECONDS", 2)
+    monkeypatch.setattr(coding, "CHUNK_SECONDS", 2)
 
 
 def write(path: Path, codec: Codec, seconds: float, rate: int | None = None) -> Path:

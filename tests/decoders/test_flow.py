@@ -7,8 +7,7 @@ import pytest
 import torch
 import yaml
 from generative import SMALL, flow_picture_codec
-from image_networks import picture
-from pictures import picture_codec
+from image_networks import cnn_codec, picture
 from torch import Tensor
 
 from neuralcodecs import Codec, CodecError
@@ -115,7 +114,7 @@ def test_folding_loses_nothing(block: tuple) -> None:
 
 
 def test_latents_of_a_frozen_codec_are_a_space() -> None:
-    inner = picture_codec(patch=4)
+    inner = cnn_codec()
     space = partial(CodecSpace, codec=inner, scale=3.0)
     codec = flow_picture_codec(partial(FlowDecoder, **SMALL, space=space))
     codec.train()
@@ -126,6 +125,10 @@ def test_latents_of_a_frozen_codec_are_a_space() -> None:
     scaled, quantized = codec.analyse(signal)
     codec.decoder.loss(scaled, quantized.latents)["denoising"].backward()
     assert all(p.grad is None and not p.requires_grad for p in space.parameters())
+    again = build(yaml.safe_load(yaml.safe_dump(codec.config())), "a test")
+    again.load_state_dict(codec.state_dict())
+    codes = codec.eval().encode(signal)
+    assert torch.equal(again.eval().decode(codes), codec.decode(codes))
     with pytest.raises(CodecError, match="give a codec of the same medium"):
         CodecSpace(1, (8,), inner)
 

@@ -75,7 +75,7 @@ def _headers() -> Iterator[tuple[str, bytes, str]]:
     yield "alphabet", _header(streams=STREAM[:5] + varint(2**32)), "alphabet of 'codes': 4294967297 is outside 1 to"
     row = bytes.fromhex("00060005") + varint(2**16 + 1) + ONE_RUN
     yield "row-of-a-grid", _header(streams=row), "positions of 'codes' at one index of the first axis: 65537"
-    yield "coder", _header(streams=b"\0\5\1" + STREAM[3:]), "stream 'codes' has coder 1: a newer version"
+    yield "coder", _header(streams=b"\0\5\1" + STREAM[3:]), "the file ends inside a prior's fingerprint"
 
 
 def _metadata() -> Iterator[tuple[str, bytes, str]]:

@@ -13,8 +13,7 @@ from stepped import stepped
 from neuralcodecs.bitstream.range_coder import TOTAL, check_table, table_of, uniform_table
 from neuralcodecs.errors import CodecError
 from neuralcodecs.priors.counted import AdaptivePrior, StaticPrior
-from neuralcodecs.priors.export import table_bits
-from neuralcodecs.priors.prior import tables_of
+from neuralcodecs.priors.prior import table_bits, tables_of
 
 
 @settings(max_examples=40, deadline=None)

@@ -13,9 +13,10 @@ from speech_codes import ALPHABET, speech_codes, trained
 from torch import Tensor
 
 from neuralcodecs.errors import CodecError
-from neuralcodecs.priors.autoregressive import Exported, FactorisedTransformer, ParallelTransformer, TokenTransformer
+from neuralcodecs.priors.autoregressive import FactorisedTransformer, ParallelTransformer, TokenTransformer
 from neuralcodecs.priors.counted import StaticPrior
-from neuralcodecs.priors.export import table_bits
+from neuralcodecs.priors.learned import Exported
+from neuralcodecs.priors.prior import table_bits
 from neuralcodecs.token_coder import LaneCoder
 
 HEADS, WINDOW = 4, 100

@@ -1,7 +1,15 @@
 """Audio edges: files, datasets, losses, discriminators, metrics."""
 
 from neuralcodecs.audio.augment import GainAndMix
-from neuralcodecs.audio.losses import EncodecMel, LogMel, MultiScaleMel, MultiScaleSTFT, NoiseToSignal, WaveformL1
+from neuralcodecs.audio.losses import (
+    CompressedSpectrum,
+    EncodecMel,
+    LogMel,
+    MultiScaleMel,
+    MultiScaleSTFT,
+    NoiseToSignal,
+    WaveformL1,
+)
 from neuralcodecs.audio.medium import Audio
 from neuralcodecs.audio.mel import LogMelEncoder
 from neuralcodecs.audio.patches import PatchEncoder
@@ -9,6 +17,7 @@ from neuralcodecs.audio.segments import OverlapAdd, RootMeanSquare
 
 __all__ = [
     "Audio",
+    "CompressedSpectrum",
     "EncodecMel",
     "GainAndMix",
     "LogMel",

@@ -5,6 +5,7 @@ from neuralcodecs.bitstream.container import Reader, Writer, write
 from neuralcodecs.bitstream.header import FINGERPRINT_BYTES, UNKNOWN, Header, Original, StreamSpec
 from neuralcodecs.bitstream.limits import Limits
 from neuralcodecs.bitstream.packing import pack, unpack
+from neuralcodecs.bitstream.payloads import Coders, PayloadCoder
 from neuralcodecs.bitstream.salvage import Damage, Salvaged
 
 __all__ = [
@@ -12,10 +13,12 @@ __all__ = [
     "UNKNOWN",
     "Chunk",
     "ChunkInfo",
+    "Coders",
     "Damage",
     "Header",
     "Limits",
     "Original",
+    "PayloadCoder",
     "Reader",
     "Salvaged",
     "StreamSpec",

@@ -4,18 +4,12 @@ import zlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-import numpy as np
-from jaxtyping import Int64
-
 from neuralcodecs.bitstream import limits as bounds
-from neuralcodecs.bitstream.header import FIXED_WIDTH, Header, StreamSpec
+from neuralcodecs.bitstream.header import FIXED_WIDTH, Header
 from neuralcodecs.bitstream.limits import DEFAULT_LIMITS, Limits
-from neuralcodecs.bitstream.packing import pack, unpack
+from neuralcodecs.bitstream.payloads import NO_CODERS, Coders, Values, decode_payloads, encode_payloads
 from neuralcodecs.bitstream.wire import LARGEST_INTEGER, Source, varint
 from neuralcodecs.errors import CodecError
-
-# rows differ between streams, so neither axis is bound
-Values = Int64[np.ndarray, "_q ..."]
 
 CHUNK_MARKER = b"\xcbC"
 CRC_BYTES = 4
@@ -56,11 +50,13 @@ class ChunkInfo(NamedTuple):
         return self.payload + sum(self.sizes)
 
 
-def encode_chunk(header: Header, chunk: Chunk, seed: int, offset: int = 0) -> tuple[ChunkInfo, bytes]:
+def encode_chunk(
+    header: Header, chunk: Chunk, seed: int, offset: int = 0, coders: Coders = NO_CODERS
+) -> tuple[ChunkInfo, bytes]:
     """The chunk as bytes for a file whose header has the CRC ``seed``, and what a reader will find there."""
     if not len(chunk.starts) == len(chunk.values) == len(header.streams):
         raise CodecError(f"a chunk of {len(chunk.values)} streams for a header of {len(header.streams)}")
-    payloads = tuple(map(_encode_values, header.streams, chunk.values))
+    payloads = encode_payloads(header, chunk.values, coders)
     counts = tuple(values.shape[1] for values in chunk.values)
     sizes = tuple(map(len, payloads))
     head = CHUNK_MARKER + b"".join(
@@ -89,9 +85,10 @@ def read_chunk_info(source: Source, header: Header, limits: Limits = DEFAULT_LIM
     return info
 
 
-def read_values(source: Source, header: Header, info: ChunkInfo) -> Chunk:
+def read_values(source: Source, header: Header, info: ChunkInfo, coders: Coders = NO_CODERS) -> Chunk:
     """The chunk whose head has just been read from ``source``; CodecError when its CRC or a value is wrong."""
-    return Chunk(info.starts, tuple(_decode_values(header, info, read_payload(source, info))))
+    payload = read_payload(source, info)
+    return Chunk(info.starts, decode_payloads(header, info.counts, info.sizes, payload, coders))
 
 
 def read_payload(source: Source, info: ChunkInfo) -> bytes:
@@ -131,15 +128,6 @@ def split(
         yield Chunk(starts, tuple(array[:, start:stop] for array, start, stop in ranges))
 
 
-def check_coders(header: Header) -> None:
-    """CodecError for a stream whose payload this version cannot write or read."""
-    for stream in header.streams:
-        if stream.coder != FIXED_WIDTH:
-            raise CodecError(
-                f"stream {stream.name!r} has coder {stream.coder}: a newer version of neuralcodecs is needed"
-            )
-
-
 def check_chunk(header: Header, info: ChunkInfo, limits: Limits = DEFAULT_LIMITS) -> None:
     """CodecError for a chunk that is empty, leaves its grid or is too large to be decoded in bounded memory."""
     if not any(info.counts):
@@ -169,18 +157,3 @@ def _keeping_crc(source: Source) -> bytes:
     field = source.take(CRC_BYTES, "the chunk's CRC")
     source.crc = crc
     return field
-
-
-def _encode_values(stream: StreamSpec, values: Values) -> bytes:
-    expected = (len(stream.alphabet), *values.shape[1:2], *stream.grid[1:])
-    if values.shape != expected:
-        raise CodecError(f"values of {stream.name!r} have shape {values.shape}, not {expected}")
-    return pack(values.reshape(len(values), -1), stream.alphabet)
-
-
-def _decode_values(header: Header, info: ChunkInfo, payload: bytes) -> Iterator[Values]:
-    position = 0
-    for stream, count, size in zip(header.streams, info.counts, info.sizes, strict=True):
-        values = unpack(payload[position : position + size], stream.alphabet, count * stream.row)
-        yield values.reshape(len(values), count, *stream.grid[1:])
-        position += size

@@ -13,25 +13,31 @@ from neuralcodecs.bitstream.chunks import (
     CRC_BYTES,
     Chunk,
     ChunkInfo,
-    Values,
     check_chunk,
-    check_coders,
     encode_chunk,
     read_chunk_info,
+    read_payload,
     read_values,
 )
 from neuralcodecs.bitstream.header import Header, check
 from neuralcodecs.bitstream.header_bytes import decode_header, encode_header
 from neuralcodecs.bitstream.limits import DEFAULT_LIMITS, SYMBOLS_AT_ONCE, Limits
+from neuralcodecs.bitstream.payloads import NO_CODERS, Coders, Values, check_coders, check_packed
 from neuralcodecs.bitstream.progress import END_MARKER, Progress, encode_end, read_end
 from neuralcodecs.bitstream.salvage import Salvaged, find_chunks
 from neuralcodecs.bitstream.wire import ByteSink, ByteSource, Source, write_all
 from neuralcodecs.errors import CodecError
 
 
-def write(file: ByteSink, header: Header, chunks: Iterable[Chunk], limits: Limits = DEFAULT_LIMITS) -> None:
+def write(
+    file: ByteSink,
+    header: Header,
+    chunks: Iterable[Chunk],
+    limits: Limits = DEFAULT_LIMITS,
+    coders: Coders = NO_CODERS,
+) -> None:
     """Write a whole file of known length; ``file`` need not seek and one chunk is in memory at a time."""
-    writer = Writer(file, header, limits)
+    writer = Writer(file, header, limits, coders)
     for chunk in chunks:
         writer.append(chunk)
     writer.finish()
@@ -43,13 +49,18 @@ class Writer:
     A header whose shape and grids begin with UNKNOWN starts a file of unknown length; ``finish`` then tells it.
     Raises CodecError for whatever a reader with the same limits would refuse. What it has written by then is not a
     valid file: give it a temporary one.
+
+    ``coders``: of the streams that are not of fixed width, as the header says of them.
     """
 
-    def __init__(self, file: ByteSink, header: Header, limits: Limits = DEFAULT_LIMITS) -> None:
-        check_coders(header)
+    def __init__(
+        self, file: ByteSink, header: Header, limits: Limits = DEFAULT_LIMITS, coders: Coders = NO_CODERS
+    ) -> None:
+        check_coders(header, coders)
         data = encode_header(header, limits)
         self._file = file
         self._limits = limits
+        self._coders = coders
         self._seed = zlib.crc32(data)
         self._progress = Progress(header, limits)
         self.size = 0
@@ -57,7 +68,7 @@ class Writer:
 
     def append(self, chunk: Chunk) -> ChunkInfo:
         """Write the next chunk; returns where it went."""
-        info, data = encode_chunk(self._progress.header, chunk, self._seed, self.size)
+        info, data = encode_chunk(self._progress.header, chunk, self._seed, self.size, self._coders)
         check_chunk(self._progress.header, info, self._limits)
         self._progress.add(info)
         self._put(data)
@@ -97,20 +108,34 @@ class Reader:
     and ``read`` give random access. ``header`` is open (``header.is_open``) for a file that was written before its
     length was known until the end has been reached, by iterating or by ``chunks``.
     Every fault of the file is a CodecError; chunks that were yielded before it are good.
+    Chunks of a file with entropy-coded streams can be read once ``use`` has given their coders; all else without.
     """
 
     def __init__(self, file: ByteSource, limits: Limits = DEFAULT_LIMITS) -> None:
         self._source = Source(file)
         self._limits = limits
+        self._coders = NO_CODERS
         self.header, self._seed = decode_header(self._source, limits)
         self._begun = self.header
         self._first = self._source.offset
 
-    def __iter__(self) -> Iterator[Chunk]:
-        check_coders(self._begun)
+    def use(self, coders: Coders) -> None:
+        """Decode payloads with these; CodecError unless they are what the header names."""
+        check_coders(self.header, coders)
+        self._coders = coders
+
+    def checked(self) -> Iterator[ChunkInfo]:
+        """Every chunk in order, its CRC and packed symbols checked: what can be told of payloads without a model."""
         for index, info in enumerate(self._walk()):
             with _in_chunk(index):
-                chunk = read_values(self._source, self._begun, info)
+                check_packed(self._begun, info.counts, info.sizes, read_payload(self._source, info))
+            yield info
+
+    def __iter__(self) -> Iterator[Chunk]:
+        check_coders(self._begun, self._coders)
+        for index, info in enumerate(self._walk()):
+            with _in_chunk(index):
+                chunk = read_values(self._source, self._begun, info, self._coders)
             yield chunk
 
     @cached_property
@@ -120,11 +145,11 @@ class Reader:
 
     def read(self, info: ChunkInfo) -> Chunk:
         """One chunk, given an entry of ``chunks`` or of what ``salvage`` found."""
-        check_coders(self._begun)
+        check_coders(self._begun, self._coders)
         marker = self._marker(info.offset)
         if marker != CHUNK_MARKER or read_chunk_info(self._source, self._begun, self._limits) != info:
             raise CodecError(f"another chunk than expected begins at byte {info.offset}: the file has changed")
-        return read_values(self._source, self._begun, info)
+        return read_values(self._source, self._begun, info, self._coders)
 
     def covering(self, start: int, stop: int) -> tuple[ChunkInfo, ...]:
         """The chunks that hold positions ``start`` to ``stop`` (exclusive) of the main stream's first axis."""
@@ -150,7 +175,7 @@ class Reader:
 
     def salvage(self) -> Salvaged:
         """The chunks of a damaged file whose CRC holds, to be read with ``read``, and the ranges that are lost."""
-        check_coders(self._begun)
+        check_coders(self._begun, self._coders)
         self._source.seek(self._first)
         return find_chunks(self._source, self._begun, self._seed, self._limits)
 

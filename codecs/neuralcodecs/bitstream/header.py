@@ -24,12 +24,16 @@ _NAME = re.compile(rf"[A-Za-z0-9_.-]{{1,{bounds.NAME_BYTES}}}")
 
 @dataclass(frozen=True)
 class StreamSpec:
-    """One stream: its name, alphabet size per codebook, whole grid, and the coder of its payload (0: fixed width)."""
+    """One stream: its name, alphabet size per codebook, whole grid, and the coder of its payload (0: fixed width).
+
+    ``prior``: 8 bytes that name the tables or weights of a coder; none at fixed width.
+    """
 
     name: str
     alphabet: Shape
     grid: Shape
     coder: int = FIXED_WIDTH
+    prior: bytes = b""
 
     @property
     def row(self) -> int:
@@ -149,4 +153,6 @@ def _check_stream(stream: StreamSpec, is_open: bool, limits: Limits) -> None:
     for size in stream.alphabet:
         within(f"alphabet of {stream.name!r}", size, LARGEST_ALPHABET, 1)
     within(f"coder of {stream.name!r}", stream.coder, bounds.CODERS - 1)
+    prior = 0 if stream.coder == FIXED_WIDTH else FINGERPRINT_BYTES
+    within(f"bytes of the prior of {stream.name!r}", len(stream.prior), prior, prior)
     within(f"positions of {stream.name!r} at one index of the first axis", stream.row, bounds.CHUNK_POSITIONS, 1)

@@ -6,6 +6,7 @@ from itertools import groupby
 from neuralcodecs.bitstream import limits as bounds
 from neuralcodecs.bitstream.header import (
     FINGERPRINT_BYTES,
+    FIXED_WIDTH,
     MAIN_STREAM,
     UNKNOWN,
     Header,
@@ -45,7 +46,7 @@ def encode_header(header: Header, limits: Limits = DEFAULT_LIMITS) -> bytes:
     for stream in header.streams:
         name = b"" if stream.name == MAIN_STREAM else stream.name.encode()
         runs = [(len(list(group)), size) for size, group in groupby(stream.alphabet)]
-        parts += [varint(len(name)), name, varint(4 * len(runs) + len(stream.grid)), varint(stream.coder)]
+        parts += [varint(len(name)), name, varint(4 * len(runs) + len(stream.grid)), varint(stream.coder), stream.prior]
         parts += map(varint, stream.grid[first:])
         parts += [varint(count) + varint(size - 1) for count, size in runs]
     body = header.fingerprint + varint(flags) + b"".join(parts)
@@ -105,6 +106,7 @@ class _Body:
         name = self.source.take(self.source.varint("a name's length", bounds.NAME_BYTES), "a name")
         form = self.source.varint("a stream's form", 4 * self.limits.codebooks + bounds.AXES)
         coder = self.number("a coder")
+        prior = b"" if coder == FIXED_WIDTH else self.source.take(FINGERPRINT_BYTES, "a prior's fingerprint")
         grid = self.axes("a grid", form % 4, known)
         alphabet: list[int] = []
         for _ in range(form // 4):
@@ -116,4 +118,4 @@ class _Body:
             alphabet += [size] * count
         if name == MAIN_STREAM.encode():
             raise CodecError(f"the name {MAIN_STREAM!r} is not in its shortest form: the file is forged")
-        return StreamSpec(name.decode("ascii", "replace") or MAIN_STREAM, tuple(alphabet), grid, coder)
+        return StreamSpec(name.decode("ascii", "replace") or MAIN_STREAM, tuple(alphabet), grid, coder, prior)

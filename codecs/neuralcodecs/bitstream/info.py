@@ -7,6 +7,9 @@ from typing import Any
 from neuralcodecs.bitstream.container import Reader
 from neuralcodecs.errors import CodecError
 
+CODERS = {0: "fixed width", 1: "static prior", 2: "adaptive prior", 3: "learned prior"}
+"""By the number in the header; others belong to codecs that bring their own."""
+
 
 def describe(path: Path) -> dict[str, Any]:
     """Facts by name, in the order in which one would read them; all chunks are checked.
@@ -17,7 +20,7 @@ def describe(path: Path) -> dict[str, Any]:
         raise CodecError(f"no file {path}")
     with path.open("rb") as file:
         reader = Reader(file)
-        chunks = sum(1 for _ in reader)
+        infos = list(reader.checked())
         header = reader.header  # after the chunks: one written to a pipe has its lengths at the end
     positions = max(1, math.prod(header.shape))
     nominal = sum(math.prod(s.grid) * math.log2(size) for s in header.streams for size in s.alphabet)
@@ -25,7 +28,7 @@ def describe(path: Path) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "model": header.fingerprint.hex(),
         "bytes": path.stat().st_size,
-        "chunks": chunks,
+        "chunks": len(infos),
         "rate": header.rate,
         "channels": header.channels,
         "shape": list(header.shape),
@@ -35,7 +38,11 @@ def describe(path: Path) -> dict[str, Any]:
         "written": f"{8 * path.stat().st_size * scale:.3f} {unit}",
     }
     facts |= {f"metadata {key}": value for key, value in (header.metadata or {}).items()}
-    for stream in header.streams:
+    for index, stream in enumerate(header.streams):
         sizes = sorted(set(stream.alphabet))
         facts[f"stream {stream.name}"] = f"{len(stream.alphabet)} x {sizes} on a grid of {list(stream.grid)}"
+        coder = CODERS.get(stream.coder, f"the codec's coder {stream.coder}")
+        facts[f"coder of {stream.name}"] = f"{coder} {stream.prior.hex()}".rstrip()
+        bits = math.prod(stream.grid) * sum(map(math.log2, stream.alphabet))
+        facts[f"bits of {stream.name}"] = f"{bits:.0f} nominal, {8 * sum(i.sizes[index] for i in infos)} written"
     return {name: value for name, value in facts.items() if value is not None}

@@ -19,7 +19,7 @@ from neuralcodecs.codes import Codes
 from neuralcodecs.errors import CodecError
 from neuralcodecs.files import (
     SUFFIX,
-    check_fingerprint,
+    admit,
     check_header,
     checked_header,
     decode_codes,
@@ -135,7 +135,7 @@ class _Decoding:
     def _whole(self, job: Job, reader: Reader, path: Path) -> _Input:
         model, target = self._model(job, reader)
         if job.source is None:
-            check_fingerprint(reader.header, path, model.identity)
+            admit(model.codec, reader, path, model.identity)
             check_header(model.codec, reader.header, path)
         else:  # with the lengths that only its end tells
             checked_header(model.codec, reader, path, model.identity)
@@ -161,7 +161,7 @@ class _Decoding:
         return _Input(model, target, original, signal=signal, span=span)
 
     def _salvage(self, reader: Reader, path: Path, name: str, model: Loaded, target: Path | None) -> _Input:
-        check_fingerprint(reader.header, path, model.identity)
+        admit(model.codec, reader, path, model.identity)
         rest = salvage(model.codec, reader, path, self.sampling)
         rate = rest.header.rate
         for start, stop in rest.lost:

@@ -14,8 +14,10 @@ from neuralcodecs.cli.jobs import Job, incoming, outgoing, plan, sink
 from neuralcodecs.cli.load import load_model
 from neuralcodecs.cli.work import Done, Worker
 from neuralcodecs.codes import Codes, Shape
+from neuralcodecs.coding import Coding
 from neuralcodecs.files import SUFFIX, Report, encode_signals, levels_for, report, write_codes
 from neuralcodecs.medium import Blocks, SignalInfo
+from neuralcodecs.refining import refined
 from neuralcodecs.stream_files import can_stream, encode_stream, is_long
 
 
@@ -48,6 +50,7 @@ class _Encoding:
         self.medium = self.codec.medium
         self.levels = options.levels if options.bitrate is None else levels_for(self.codec, options.bitrate)
         self.codec.check_levels(self.levels)  # before anything is read
+        self.coding = Coding(self.codec, options.prior)
         self.streams = can_stream(self.codec)
 
     def read(self, job: Job) -> _Input:
@@ -63,15 +66,20 @@ class _Encoding:
 
     def make(self, inputs: Sequence[_Input]) -> list[_Coded]:
         signals = [item.read[0] for item in inputs if item.read is not None]
-        coded = iter(encode_signals(self.codec, signals, self.levels) if signals else [])
+        coded = iter(self._encode(signals) if signals else [])
         return [_Coded(None if item.read is None else next(coded), item) for item in inputs]
+
+    def _encode(self, signals: Sequence[Tensor]) -> list[Codes]:
+        if self.options.refine is None:
+            return encode_signals(self.codec, signals, self.levels)
+        return [refined(self.codec, signal, self.levels, self.options.refine) for signal in signals]
 
     def write(self, job: Job, coded: _Coded) -> Done:
         codes, item = coded
         if codes is None or item.read is None:
             return self._stream(job, item)
         with outgoing(item.target, SUFFIX) as path:
-            size = write_codes(path, self.codec, codes, item.read[1], self.identity, item.metadata)
+            size = write_codes(path, self.codec, codes, item.read[1], self.identity, item.metadata, self.coding)
         return self._done(item.target, report(self.codec, codes, size), codes.shapes[0])
 
     def _read(self, path: Path) -> tuple[Tensor, SignalInfo] | None:
@@ -81,7 +89,7 @@ class _Encoding:
 
     def _stream(self, job: Job, item: _Input) -> Done:
         with self._blocks(job) as blocks, sink(item.target) as file:
-            cost = encode_stream(self.codec, blocks, file, self.levels, self.identity, item.metadata)
+            cost = encode_stream(self.codec, blocks, file, self.levels, self.identity, item.metadata, self.coding)
         return self._done(item.target, cost, blocks.shape)
 
     @contextmanager

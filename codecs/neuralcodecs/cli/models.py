@@ -4,7 +4,10 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from neuralcodecs.codec import Codec
 
 
 def run_info(options: argparse.Namespace) -> int:
@@ -12,7 +15,7 @@ def run_info(options: argparse.Namespace) -> int:
 
     facts = describe(options.input)
     if options.model:
-        facts |= _latency(options)
+        facts |= _of_model(options)
     if options.json:
         print(json.dumps(facts))
     else:
@@ -21,12 +24,20 @@ def run_info(options: argparse.Namespace) -> int:
     return 0
 
 
-def _latency(options: argparse.Namespace) -> dict[str, Any]:
-    """What the streams of the model wait for, in samples and milliseconds, or why it has none."""
-    from neuralcodecs.errors import CodecError
+def _of_model(options: argparse.Namespace) -> dict[str, Any]:
+    """Entropy of the file's streams under what coded them, and what the streams of the model wait for."""
+    from neuralcodecs.coding import entropies
     from neuralcodecs.pretrained import load
 
     codec = load(options.model, options.trust)
+    bits = entropies(codec, options.input)
+    return {f"entropy of {name}": f"{count:.0f} bits" for name, count in bits.items()} | _latency(codec)
+
+
+def _latency(codec: "Codec") -> dict[str, Any]:
+    """In samples and milliseconds, or why it has none."""
+    from neuralcodecs.errors import CodecError
+
     try:
         waits = codec.latency._asdict()
     except CodecError as error:
@@ -68,7 +79,7 @@ def run_export(options: argparse.Namespace) -> int:
     from neuralcodecs.errors import CodecError
     from neuralcodecs.pretrained import load, load_discriminator, locate, save
 
-    target = _free(options)
+    target = free(options)
     source = locate(options.model)
     discriminator = load_discriminator(source) if options.discriminator else None
     if discriminator == {}:
@@ -83,7 +94,7 @@ def run_export(options: argparse.Namespace) -> int:
 def run_import(options: argparse.Namespace) -> int:
     from neuralcodecs.convert import import_published
 
-    target = _free(options)
+    target = free(options)
     import_published(options.source).save_pretrained(target)
     print(target)
     return 0
@@ -100,7 +111,7 @@ def run_models(options: argparse.Namespace) -> int:
     return 0
 
 
-def _free(options: argparse.Namespace) -> Path:
+def free(options: argparse.Namespace) -> Path:
     """The folder to write a model to; CodecError when one is there already."""
     from neuralcodecs.errors import CodecError
     from neuralcodecs.models import WEIGHTS, place

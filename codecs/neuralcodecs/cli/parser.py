@@ -9,6 +9,7 @@ from neuralcodecs.cli.status import EPILOG
 
 MODEL = "a name from `neuralcodecs models`, a run's folder, a checkpoint, an exported folder or a hub id"
 PLACE = "a folder; a plain word is a name under which `neuralcodecs models` lists it"
+PRIOR = "entropy coding of the codes; default: the best that the model has (none is fixed width)"
 
 SAMPLING: tuple[tuple[str, type, str], ...] = (
     ("steps", int, "steps from noise to signal; default: what the file says"),
@@ -33,6 +34,7 @@ def make_parser() -> argparse.ArgumentParser:
     _evaluate(commands)
     _export(commands)
     _import(commands)
+    _prior(commands)
     _command(commands, "models", "models", "the models that have a name on this machine", "models")
     return parser
 
@@ -61,6 +63,13 @@ def _encode(commands: Commands) -> None:
     rate = parser.add_mutually_exclusive_group()
     rate.add_argument("-b", "--bitrate", type=float, help="at most this: kbit/s for audio, bit/pixel for images")
     rate.add_argument("--levels", type=int, help="number of codebooks to use")
+    parser.add_argument(
+        "--refine",
+        type=int,
+        metavar="STEPS",
+        help="move latents (SGA) for so many steps, 1000 say: slow, smaller files",
+    )
+    parser.add_argument("--prior", choices=["none", "static", "adaptive", "learned"], help=PRIOR)
     parser.add_argument("--metadata", action="store_true", help="store the input's name and sample format in the file")
     parser.add_argument("--title", help="store this title in the file")
 
@@ -87,7 +96,7 @@ def _decode(commands: Commands) -> None:
 def _info(commands: Commands) -> None:
     parser = _command(commands, "info", "models", "what is in a .ncs file", "info talk.ncs")
     parser.add_argument("input", type=Path)
-    parser.add_argument("-m", "--model", help=f"{MODEL}: also tell the latency of its streams")
+    parser.add_argument("-m", "--model", help=f"{MODEL}: also tell entropy bits and its streams' latency")
     parser.add_argument("--json", action="store_true", help="for programs")
     _trust_option(parser)
 
@@ -123,6 +132,22 @@ def _import(commands: Commands) -> None:
     parser.add_argument("source", help="hub id or local folder in the layout of the transformers library")
     parser.add_argument("place", metavar="FOLDER|NAME", help=PLACE)
     _overwrite_option(parser)
+
+
+def _prior(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "prior",
+        "prior",
+        "count a static prior of a model's codes",
+        "prior mine --data train --out coded",
+    )
+    parser.add_argument("model", help=MODEL)
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders or files to count")
+    parser.add_argument("--out", dest="place", required=True, metavar="FOLDER|NAME", help=f"the model with it: {PLACE}")
+    parser.add_argument("--limit", type=int, help="at most so many files")
+    _overwrite_option(parser)
+    _device_options(parser)
 
 
 def _work_options(parser: argparse.ArgumentParser) -> None:

@@ -24,9 +24,11 @@ from neuralcodecs.decoders.process import (
     UniformTimes,
     Velocity,
 )
+from neuralcodecs.decoders.scanned import ScannedDecoder
 from neuralcodecs.decoders.seanet import SEANetDecoder
 from neuralcodecs.decoders.solvers import DDIM, ClassifierFree, Embedded, Euler, Heun, Sampler, TwoPhase
 from neuralcodecs.decoders.space import CodecSpace, FoldedSpace, LatentSpace, SignalSpace
+from neuralcodecs.decoders.synthesis import LinearDecoder, SynthesisDecoder, TwoLayerDecoder
 from neuralcodecs.decoders.unet import UNet
 from neuralcodecs.decoders.upsampled import UpsampledDecoder
 from neuralcodecs.decoders.vit import ViTDecoder
@@ -54,6 +56,7 @@ __all__ = [
     "LatentSpace",
     "LightDecoder",
     "Linear",
+    "LinearDecoder",
     "LogitNormalTimes",
     "MinSNR",
     "Network",
@@ -65,10 +68,13 @@ __all__ = [
     "Rotation",
     "SEANetDecoder",
     "Sampler",
+    "ScannedDecoder",
     "SignalSpace",
     "SpatialNorm",
+    "SynthesisDecoder",
     "Together",
     "Tokens",
+    "TwoLayerDecoder",
     "TwoPhase",
     "UNet",
     "UniformTimes",

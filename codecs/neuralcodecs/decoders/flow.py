@@ -107,7 +107,7 @@ class FlowDecoder(Decoder):
         x = (self.sampler.temperature * every.to(like)).expand(len(like), *every.shape)
         # on the CPU: what depends on times is then equal on every device, and decided without waiting for one
         times = torch.tensor(self.sampler.solver.times(steps, self.process.first))[:, None].expand(-1, len(like))
-        field = self._field(condition, torch.full((len(like),), scale))
+        field = self._field(condition, torch.full((len(like),), float(scale)))
         return self.space.decode(self.sampler.solver(self.process, field, x, times))
 
     def lead(

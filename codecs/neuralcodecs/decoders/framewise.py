@@ -76,7 +76,7 @@ class CausalPyramid(Conditioner):
         return self._maps(latents, sizes, self.first, list(self.levels))
 
     def start(self, batch: int) -> State:
-        return State(parts=tuple(layer.start(batch) for layer in (self.first, *self.levels)))  # type: ignore[operator]
+        return State(parts=tuple(layer.start(batch) for layer in (self.first, *self.levels)))
 
     def step(
         self, latents: Float[Tensor, "b d *grid"], sizes: Sequence[Shape], state: State

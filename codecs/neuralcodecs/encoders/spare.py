@@ -1,4 +1,4 @@
-"""An encoder with channels to spare, for what a quantizer adds (``quantizers.announced``, ``.conditional``)."""
+"""An encoder with channels to spare, for what a quantizer adds (``quantizers.announced``, ``.semantic``)."""
 
 import torch
 from jaxtyping import Float

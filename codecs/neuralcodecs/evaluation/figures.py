@@ -7,7 +7,10 @@ from neuralcodecs.evaluation.complexity import Complexity
 
 @dataclass(frozen=True)
 class Row:
-    """One file at one number of levels. Bits are counts; ``figures`` by metric name; ``failures`` say why not."""
+    """One file at one number of levels. Bits are counts; ``figures`` by metric name; ``failures`` say why not.
+
+    ``coded_bits``: entropy under what coded the file; None where all of it is of fixed width.
+    """
 
     file: str
     levels: int
@@ -19,13 +22,15 @@ class Row:
     decode_seconds: float
     figures: dict[str, float]
     failures: dict[str, str]
+    coded_bits: float | None = None
 
 
 @dataclass(frozen=True)
 class Setting:
     """All files at one number of levels.
 
-    Rates are in the medium's unit: total bits over total extent. ``figures`` are means over the files that have a
+    Rates are in the medium's unit: total bits over total extent. ``entropy``: under the prior that coded the files; for
+    codecs without one, order 0 of each codebook over all files. ``figures`` are means over the files that have a
     value, or of all files together; ``failures`` count the others by metric. ``usage``, ``perplexity`` and
     ``entropy_bits`` are per codebook, over all codes of all files. Speeds are in the medium's ``speed_unit``, from
     signal to file and from file to signal.

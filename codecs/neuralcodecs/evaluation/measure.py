@@ -15,11 +15,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from neuralcodecs.codec import Codec
 from neuralcodecs.codes import Codes
+from neuralcodecs.coding import Coding
 from neuralcodecs.criteria import Metric, MetricFailure
 from neuralcodecs.errors import CodecError
 from neuralcodecs.evaluation.complexity import complexity
@@ -45,10 +46,10 @@ def find_files(sources: Sequence[str | Path], suffixes: tuple[str, ...], limit: 
 
 
 @contextmanager
-def evaluating(codec: Codec) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
     """Evaluation mode inside the block; after it every module is in the mode that it had, frozen parts included."""
-    modes = {module: module.training for module in codec.modules()}
-    codec.eval()
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
     try:
         yield
     finally:
@@ -71,9 +72,9 @@ def evaluate(
         speed_unit=codec.medium.speed_unit,
         definitions={name: metric.definition for metric in metrics for name in metric.names},
     )
-    histograms = {n: [np.zeros(k, dtype=np.int64) for k in codec.quantizer.codebook_sizes[:n]] for n in levels}
+    histograms = {n: [np.zeros(k, dtype=np.int64) for k in codec.quantizer.alphabet(n)] for n in levels}
     gathering = {n: [metric.fresh() for metric in metrics] for n in levels}
-    identity = fingerprint(codec)
+    identity, coding = fingerprint(codec), Coding(codec)
     with evaluating(codec):
         for path in tqdm(list(files), desc="evaluate", unit="file", disable=not progress):
             try:
@@ -82,7 +83,7 @@ def evaluate(
                 result.unreadable[str(path)] = str(error)
                 continue
             for n in levels:
-                trip = _round_trip(codec, identity, signal, original, n)
+                trip = _round_trip(codec, identity, coding, signal, original, n)
                 for histogram, codes in zip(histograms[n], trip.codes["codes"][0], strict=True):
                     histogram += np.bincount(codes.flatten().cpu().numpy(), minlength=len(histogram))
                 result.rows.append(_judge(codec, str(path), signal, n, trip, gathering[n]))
@@ -108,17 +109,23 @@ class _Trip:
     written_bytes: int
     encode_seconds: float
     decode_seconds: float
+    coded_bits: float | None
 
 
 def _round_trip(
-    codec: Codec, identity: bytes, signal: Float[Tensor, "c *space"], original: SignalInfo, levels: int
+    codec: Codec,
+    identity: bytes,
+    coding: Coding,
+    signal: Float[Tensor, "c *space"],
+    original: SignalInfo,
+    levels: int,
 ) -> _Trip:
     """Signal to file to signal; the file is read back from the disk and its codes compared with those written."""
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "measured.ncs"
         started = time.perf_counter()
         codes = codec.encode(signal[None].to(codec.device), levels)
-        write_codes(target, codec, codes, original, identity)
+        write_codes(target, codec, codes, original, identity, coding=coding)
         encoded = time.perf_counter()
         read, _ = read_codes(target, codec, identity)
         decoded = codec.decode(read)[0].cpu()
@@ -126,7 +133,8 @@ def _round_trip(
         size = target.stat().st_size
     if not torch.equal(read["codes"].cpu(), codes["codes"].cpu()):
         raise AssertionError("a file that was just written reads back as other codes: a defect of this package")
-    return _Trip(codes, decoded, size, encoded - started, finished - encoded)
+    entropy = coding.bits(codes) if coding.streams else None
+    return _Trip(codes, decoded, size, encoded - started, finished - encoded, entropy)
 
 
 def _judge(
@@ -151,6 +159,7 @@ def _judge(
         decode_seconds=trip.decode_seconds,
         figures=figures,
         failures=failures,
+        coded_bits=trip.coded_bits,
     )
 
 
@@ -165,11 +174,12 @@ def _summarize(rows: list[Row], histograms: list[np.ndarray], codec: Codec) -> S
     )
     names = sorted({name for row in rows for name in (*row.figures, *row.failures)})
     values = {name: [row.figures[name] for row in rows if name in row.figures] for name in names}
+    coded = [row.coded_bits for row in rows if row.coded_bits is not None]
     return Setting(
         levels=rows[0].levels,
         files=len(rows),
         nominal=sum(row.nominal_bits for row in rows) * unit / extent,
-        entropy=(main + side) * unit / extent,
+        entropy=(sum(coded) if coded else main + side) * unit / extent,
         written=sum(row.written_bits for row in rows) * unit / extent,
         figures={name: float(np.mean(v)) for name, v in values.items() if v},
         failures={name: len(rows) - len(v) for name, v in values.items() if len(v) < len(rows)},

@@ -15,14 +15,11 @@ from torch import Tensor
 from neuralcodecs.codes import Shape
 from neuralcodecs.configured import Configured
 from neuralcodecs.errors import CodecError
+from neuralcodecs.priors.grid import Schedule
 
 
-class Order(Configured, ABC):
-    """Positions of one grid in time."""
-
-    @abstractmethod
-    def times(self, grid: Shape) -> Int64[Tensor, " n"]:
-        """Time, from 0, of each of the grid's positions in row-major order; several may share one."""
+class Order(Schedule, ABC):
+    """Positions of one grid in time; also the schedule of a prior."""
 
 
 class Raster(Order):

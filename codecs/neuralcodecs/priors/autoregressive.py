@@ -8,40 +8,23 @@ The second is LMCodec's factorisation (https://arxiv.org/abs/2303.12984) made of
 without gain, a learned bias per distance. They are trained in float; files are coded with their export (``export.py``).
 """
 
-import math
-from abc import ABC, abstractmethod
-from typing import Any, NamedTuple
+from abc import abstractmethod
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from neuralcodecs.codes import Shape
-from neuralcodecs.configured import Configured
-from neuralcodecs.errors import CodecError
 from neuralcodecs.priors.arithmetic import check_alphabet
 from neuralcodecs.priors.blocks import Embeddings, Head, stack
-from neuralcodecs.priors.export import export_embeddings, export_head, export_stack, table_bits
+from neuralcodecs.priors.export import export_embeddings, export_head, export_stack
 from neuralcodecs.priors.integer import IntegerPrior
 from neuralcodecs.priors.integer_autoregressive import IntegerFactorised, IntegerParallel
+from neuralcodecs.priors.learned import LearnedPrior, bits_of
 from neuralcodecs.priors.prior import before
 
 
-class Exported(NamedTuple):
-    """An integer prior, and the bits that validation codes take with the float model and with it."""
-
-    prior: IntegerPrior[Any]
-    float_bits: float
-    integer_bits: float
-
-    @property
-    def loss(self) -> float:
-        """Share of the bits that rounding costs."""
-        return self.integer_bits / self.float_bits - 1
-
-
-class TokenTransformer(Configured, nn.Module, ABC):
+class TokenTransformer(LearnedPrior):
     """Logits of codes given those before; ``alphabet``: sizes of the codebooks, of which codes may have the first."""
 
     alphabet: Shape
@@ -60,27 +43,12 @@ class TokenTransformer(Configured, nn.Module, ABC):
     def export(self) -> IntegerPrior:
         """The same network in exact integers, on the CPU: what codes files. Raises CodecError for huge weights."""
 
-    def bits(self, codes: Int64[Tensor, "b q n"], cond: Int64[Tensor, "_ c m"] | None = None) -> Float[Tensor, ""]:
-        """Mean bits of a code: the training loss."""
-        log_probability = self(codes, cond).log_softmax(-1).gather(-1, codes.transpose(1, 2).unsqueeze(-1))
-        return -log_probability.mean() / math.log(2)
-
-    def export_checked(
-        self, codes: Int64[Tensor, "b q n"], cond: Int64[Tensor, "_ c m"] | None = None, limit: float = 1e-3
-    ) -> Exported:
-        """Export, and measure what rounding costs on validation codes; CodecError above ``limit`` of their bits."""
-        with torch.no_grad():
-            bits = float(self.bits(codes, cond)) * codes.numel()
-        exported = Exported(self.export(), bits, 0.0)
-        exported = exported._replace(
-            integer_bits=table_bits(exported.prior, codes.cpu(), None if cond is None else cond.cpu())
-        )
-        if exported.loss > limit:
-            raise CodecError(
-                f"exact integers cost {exported.loss:.3%} of the bits, more than {limit:.3%}: "
-                "fine-tune with weight decay, or raise the limit"
-            )
-        return exported
+    def code_bits(
+        self, codes: Int64[Tensor, "b q *grid"], cond: Int64[Tensor, "_ c *grids"] | None = None
+    ) -> Float[Tensor, "b q *grid"]:
+        """The grid is taken in row-major order, the last axis fastest."""
+        flat = codes.flatten(2)
+        return bits_of(self(flat, None if cond is None else cond.flatten(2)), flat).view(codes.shape)
 
     def _frames(self, codes: Int64[Tensor, "b q n"], cond: Int64[Tensor, "_ c m"] | None) -> Float[Tensor, "b n d"]:
         """What the stack over time says of frames, given the codes before each."""

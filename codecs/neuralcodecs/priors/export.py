@@ -4,8 +4,7 @@ import math
 from typing import cast
 
 import torch
-from jaxtyping import Int64
-from torch import Tensor, nn
+from torch import nn
 
 from neuralcodecs.priors.arithmetic import (
     HIDDEN_BITS,
@@ -18,7 +17,6 @@ from neuralcodecs.priors.arithmetic import (
     rounded,
 )
 from neuralcodecs.priors.blocks import Block, Embeddings, Head
-from neuralcodecs.priors.prior import PRECISION, TokenPrior
 from neuralcodecs.priors.stack import IntegerBlock, IntegerEmbeddings, IntegerHead, IntegerStack
 
 OCTAVES = math.log2(math.e)
@@ -55,11 +53,3 @@ def _export_block(block: Block, integer: IntegerBlock) -> None:
     integer.rise.fill(block.rise.weight, block.rise.bias, NORM_BITS, torch.full((4 * dim,), HIDDEN_BITS))
     integer.fall.fill(block.fall.weight, block.fall.bias, HIDDEN_BITS, torch.full((dim,), RESIDUAL_BITS))
     integer.distances.copy_(rounded(OCTAVES * 2**LOGIT_BITS * block.bias.double()).clamp(-RESIDUAL, RESIDUAL))
-
-
-def table_bits(prior: TokenPrior, codes: Int64[Tensor, "b q n"], cond: Int64[Tensor, "_ c m"] | None = None) -> float:
-    """Bits that the codes take with the tables of ``prior``, as written but for the coder's few at the end."""
-    tables = prior.teacher_forced(codes, cond)
-    symbols = codes.transpose(1, 2).unsqueeze(-1)
-    units = tables.gather(-1, symbols + 1) - tables.gather(-1, symbols)
-    return float((PRECISION - units.double().log2()).sum())

@@ -1,15 +1,16 @@
 """What priors in the exact integers of PEM-24 share: guards, the known answer, the stack over time."""
 
 import hashlib
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 
 from neuralcodecs.codes import Shape
+from neuralcodecs.configured import Configured
 from neuralcodecs.errors import CodecError
 from neuralcodecs.priors.arithmetic import (
     RESIDUAL,
@@ -18,7 +19,7 @@ from neuralcodecs.priors.arithmetic import (
     check_sizes,
     exact,
 )
-from neuralcodecs.priors.prior import State, TokenPrior, before
+from neuralcodecs.priors.prior import State, TokenPrior, before, table_bits
 from neuralcodecs.priors.stack import Cache, IntegerEmbeddings, IntegerHead, IntegerStack
 
 BLOCK = 128
@@ -37,14 +38,68 @@ class Past:
     position: int = 0
 
 
-class IntegerPrior(TokenPrior[State]):
-    """What both kinds share: the guard around every computation, and the answer that a device must know.
+class Sealed(Configured, nn.Module, ABC):
+    """A prior in exact integers with the answer that a device must know.
 
     The first use on each device and number format computes the tables of a fixed input; where they differ from the
     model file's it is refused: run it on the CPU, or as float64 (``prior.double()``).
     """
 
+    alphabet: Shape
+    conditions: Shape
     answer: UInt8[Tensor, " bytes"]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("answer", torch.zeros(HASH_BYTES, dtype=torch.uint8))
+        self._verified: set[tuple[torch.device, torch.dtype]] = set()
+        self.register_load_state_dict_post_hook(_forget)
+
+    @abstractmethod
+    def fixed_tables(self, codes: Int64[Tensor, "1 q n"], cond: Int64[Tensor, "1 c n"]) -> Int64[Tensor, "1 n q v"]:
+        """Tables of the fixed input, unverified."""
+
+    @abstractmethod
+    def ideal_bits(self, codes: Int64[Tensor, "b q *grid"], cond: Int64[Tensor, "_ c *grids"] | None = None) -> float:
+        """Bits that the codes take, each grid coded as a whole, but for the coder's few at the end."""
+
+    @property
+    def fingerprint(self) -> bytes:
+        """Eight bytes of the SHA-256 of all integers of the model, in order of their names: for headers of files."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.state_dict().items()):
+            exponent = value.log2() if name.endswith(".scale") else value
+            digest.update(name.encode() + exponent.long().cpu().numpy().astype("<i8").tobytes())
+        return digest.digest()[:FINGERPRINT_BYTES]
+
+    def verify(self) -> None:
+        """Raises CodecError where this device computes other tables than the one that exported the model."""
+        device, dtype = self.answer.device, next(b.dtype for b in self.buffers() if b.is_floating_point())
+        if (device, dtype) in self._verified:
+            return
+        if self.known_answer() != bytes(self.answer.tolist()):
+            raise CodecError(
+                f"the prior computes other probabilities on {device} in {dtype} than its file says: "
+                "it is damaged or this device is not exact; use the CPU"
+            )
+        self._verified.add((device, dtype))
+
+    def seal(self) -> None:
+        """Store the answer that every other device must give: the last step of an export."""
+        self.answer.copy_(torch.tensor(list(self.known_answer()), dtype=torch.uint8))
+
+    def known_answer(self) -> bytes:
+        """SHA-256 of the tables of 64 fixed positions, as 64-bit words with the lowest byte first."""
+        number = torch.arange(len(self.alphabet) * ANSWER_STEPS).view(1, len(self.alphabet), -1)
+        codes = number * 7919 % torch.tensor(self.alphabet).view(1, -1, 1)
+        cond = torch.arange(ANSWER_STEPS) * 104729 % torch.tensor(self.conditions, dtype=torch.int64).view(1, -1, 1)
+        with exact():
+            tables = self.fixed_tables(codes.to(self.answer.device), cond.to(self.answer.device))
+        return hashlib.sha256(tables.cpu().numpy().astype("<i8").tobytes()).digest()
+
+
+class IntegerPrior(Sealed, TokenPrior[State]):
+    """What both autoregressive kinds share: the guard around every computation, and the stack over time."""
 
     def __init__(self, alphabet: Shape, dim: int, heads: int, layers: int, window: int, conditions: Shape) -> None:
         super().__init__()
@@ -56,18 +111,6 @@ class IntegerPrior(TokenPrior[State]):
         self.given = IntegerEmbeddings(self.conditions, dim)
         self.time = IntegerStack(dim, heads, layers, window)
         self.head = IntegerHead(self.alphabet, dim)
-        self.register_buffer("answer", torch.zeros(HASH_BYTES, dtype=torch.uint8))
-        self._verified: set[tuple[torch.device, torch.dtype]] = set()
-        self.register_load_state_dict_post_hook(_forget)
-
-    @property
-    def fingerprint(self) -> bytes:
-        """Eight bytes of the SHA-256 of all integers of the model, in order of their names: for headers of files."""
-        digest = hashlib.sha256()
-        for name, value in sorted(self.state_dict().items()):
-            exponent = value.log2() if name.endswith(".scale") else value
-            digest.update(name.encode() + exponent.long().cpu().numpy().astype("<i8").tobytes())
-        return digest.digest()[:FINGERPRINT_BYTES]
 
     def teacher_forced(
         self, codes: Int64[Tensor, "b q n"], cond: Int64[Tensor, "_ c m"] | None = None
@@ -76,6 +119,12 @@ class IntegerPrior(TokenPrior[State]):
         self.verify()
         with exact():
             return self._all(codes, self._cond(cond, len(codes)))
+
+    def ideal_bits(self, codes: Int64[Tensor, "b q *grid"], cond: Int64[Tensor, "_ c *grids"] | None = None) -> float:
+        return table_bits(self, codes.flatten(2), None if cond is None else cond.flatten(2))
+
+    def fixed_tables(self, codes: Int64[Tensor, "1 q n"], cond: Int64[Tensor, "1 c n"]) -> Int64[Tensor, "1 n q v"]:
+        return self._all(codes, cond)
 
     def start(
         self, lanes: int, levels: int, cond: Int64[Tensor, "_ c m"] | None = None
@@ -89,31 +138,6 @@ class IntegerPrior(TokenPrior[State]):
     def step(self, state: State, symbols: Int64[Tensor, "lanes k"]) -> tuple[Int64[Tensor, "lanes k v"], State]:
         with exact():
             return self._next(state, symbols)
-
-    def verify(self) -> None:
-        """Raises CodecError where this device computes other tables than the one that exported the model."""
-        vectors = self.embeddings.vectors
-        if (vectors.device, vectors.dtype) in self._verified:
-            return
-        if self.known_answer() != bytes(self.answer.tolist()):
-            raise CodecError(
-                f"the prior computes other probabilities on {vectors.device} in {vectors.dtype} than its file says: "
-                "it is damaged or this device is not exact; use the CPU"
-            )
-        self._verified.add((vectors.device, vectors.dtype))
-
-    def seal(self) -> None:
-        """Store the answer that every other device must give: the last step of an export."""
-        self.answer.copy_(torch.tensor(list(self.known_answer()), dtype=torch.uint8))
-
-    def known_answer(self) -> bytes:
-        """SHA-256 of the tables of 64 fixed positions, as 64-bit words with the lowest byte first."""
-        number = torch.arange(len(self.alphabet) * ANSWER_STEPS).view(1, len(self.alphabet), -1)
-        codes = number * 7919 % torch.tensor(self.alphabet).view(1, -1, 1)
-        cond = torch.arange(ANSWER_STEPS) * 104729 % torch.tensor(self.conditions, dtype=torch.int64).view(1, -1, 1)
-        with exact():
-            tables = self._all(codes.to(self.answer.device), cond.to(self.answer.device))
-        return hashlib.sha256(tables.cpu().numpy().astype("<i8").tobytes()).digest()
 
     @abstractmethod
     def _all(self, codes: Int64[Tensor, "b q n"], cond: Int64[Tensor, "_ c m"]) -> Int64[Tensor, "b n q v"]: ...
@@ -152,4 +176,4 @@ class IntegerPrior(TokenPrior[State]):
 
 def _forget(prior: nn.Module, _: object) -> None:
     """Other weights, other answers."""
-    cast(IntegerPrior[Any], prior)._verified.clear()
+    cast(Sealed, prior)._verified.clear()

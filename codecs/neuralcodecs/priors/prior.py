@@ -71,7 +71,7 @@ class TokenPrior(Configured, nn.Module, ABC, Generic[State]):
     def check(self, codes: Int64[Tensor, "b q n"], cond: Int64[Tensor, "_ c m"] | None) -> None:
         """Raises CodecError unless the codes are of the first levels of the alphabet, and ``cond`` is what it needs."""
         self.check_levels(codes.shape[1])
-        _check_range(codes, self.alphabet[: codes.shape[1]], "codes")
+        check_range(codes, self.alphabet[: codes.shape[1]], "codes")
         self.check_cond(cond)
         if cond is not None and (len(cond), cond.shape[2]) != (len(codes), codes.shape[2]):
             raise CodecError(f"conditions of shape {tuple(cond.shape)} for codes of shape {tuple(codes.shape)}")
@@ -85,10 +85,11 @@ class TokenPrior(Configured, nn.Module, ABC, Generic[State]):
         if rows != len(self.conditions):
             raise CodecError(f"{rows} conditions given, this prior needs {len(self.conditions)}")
         if cond is not None:
-            _check_range(cond, self.conditions, "conditions")
+            check_range(cond, self.conditions, "conditions")
 
 
-def _check_range(codes: Int64[Tensor, "b q n"], alphabet: Shape, what: str) -> None:
+def check_range(codes: Int64[Tensor, "b q n"], alphabet: Shape, what: str) -> None:
+    """Raises CodecError unless each row is within its alphabet; ``what``: for the message."""
     limits = codes.new_tensor(alphabet).view(1, -1, 1)
     if not bool(((codes >= 0) & (codes < limits)).all()):
         low, high = int(codes.min()), int(codes.max())
@@ -111,3 +112,15 @@ def before(codes: Int64[Tensor, "b q n"], alphabet: Shape) -> Int64[Tensor, "b n
     """The codes of the position before; the first has the symbol after the alphabet."""
     first = codes.new_tensor(alphabet[: codes.shape[1]]).view(1, -1, 1).expand(len(codes), -1, 1)
     return torch.cat([first, codes[..., :-1]], -1).transpose(1, 2)
+
+
+def table_bits(prior: TokenPrior, codes: Int64[Tensor, "b q n"], cond: Int64[Tensor, "_ c m"] | None = None) -> float:
+    """Bits that the codes take with the tables of ``prior``, as written but for the coder's few at the end."""
+    return interval_bits(prior.teacher_forced(codes, cond), codes)
+
+
+def interval_bits(tables: Int64[Tensor, "b n q v"], codes: Int64[Tensor, "b q n"]) -> float:
+    """Bits that codes take with their tables."""
+    symbols = codes.transpose(1, 2).unsqueeze(-1)
+    units = tables.gather(-1, symbols + 1) - tables.gather(-1, symbols)
+    return float((PRECISION - units.double().log2()).sum())

@@ -1,10 +1,11 @@
 """The network of PEM-24: embeddings, causal blocks and heads in exact integers, run on any number of new positions."""
 
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from einops import rearrange
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from neuralcodecs.codes import Shape
@@ -67,15 +68,36 @@ class IntegerBlock(nn.Module):
 
     def forward(self, x: Float[Tensor, "b n d"], lookups: Lookups, cache: Cache) -> Float[Tensor, "b n d"]:
         """``x``: the residuals of new positions; ``cache``: what it was given of earlier ones, and is extended."""
+        query, key, value = self.project(x, lookups)
+        memory = cache.extend(key, value)
+        return self.attend(x, query, memory, self._bias(x.shape[1], memory[0].shape[2]), lookups)
+
+    def project(self, x: Float[Tensor, "b n d"], lookups: Lookups) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values ``(b, h, n, c)`` of residuals."""
         projected = self.qkv(lookups.norm(x)).clamp_(-ACTIVATION, ACTIVATION)
         query, key, value = rearrange(projected, "b n (three h c) -> three b h n c", three=3, h=self.heads)
-        keys, values = cache.extend(key, value)
+        return query, key, value
+
+    def attend(
+        self,
+        x: Float[Tensor, "b n d"],
+        query: Float[Tensor, "b h n c"],
+        memory: tuple[Tensor, Tensor],
+        bias: Float[Tensor, "h n m"],
+        lookups: Lookups,
+    ) -> Float[Tensor, "b n d"]:
+        """Residuals after the block; ``memory``: keys and values ``(b, h, m, c)``."""
+        keys, values = memory
         scores = rounded(query @ keys.transpose(-1, -2) * 2.0 ** (5 - 2 * QUERY_BITS))
-        weights = lookups.weights(scores + self._bias(x.shape[1], keys.shape[2]))
+        weights = lookups.weights(scores + bias)
         mixed = rounded(weights @ values * 2.0**-WEIGHT_BITS)
         x = (x + self.out(rearrange(mixed, "b h n c -> b n (h c)"))).clamp_(-RESIDUAL, RESIDUAL)
         hidden = self.rise(lookups.norm(x)).clamp_(0, ACTIVATION)
         return (x + self.fall(hidden)).clamp_(-RESIDUAL, RESIDUAL)
+
+    def hidden_where(self, hidden: Bool[Tensor, "n m"], place: Int64[Tensor, "n m"]) -> Float[Tensor, "h n m"]:
+        """Biases by their entries in the table of distances; what is hidden has no weight."""
+        return self.distances[:, place].masked_fill(hidden, UNSEEN)
 
     def _bias(self, new: int, seen: int) -> Float[Tensor, "h n m"]:
         if new == 1:  # a step sees all that is kept
@@ -111,9 +133,10 @@ class IntegerEmbeddings(nn.Module):
 
     def __init__(self, alphabet: Shape, dim: int) -> None:
         super().__init__()
-        sizes = torch.tensor([size + 1 for size in alphabet], dtype=torch.int64)
-        self.register_buffer("vectors", torch.zeros(int(sizes.sum()), dim))
-        self.register_buffer("offsets", sizes.cumsum(0) - sizes, persistent=False)
+        ends = list(accumulate(size + 1 for size in alphabet))
+        self.register_buffer("vectors", torch.zeros(ends[-1] if ends else 0, dim))
+        offsets = torch.tensor([0, *ends[:-1]] if ends else [], dtype=torch.int64)
+        self.register_buffer("offsets", offsets, persistent=False)
 
     def forward(self, symbols: Int64[Tensor, "*rows k"], first: int = 0) -> Float[Tensor, "*rows k d"]:
         """``first``: the codebook of the first column."""

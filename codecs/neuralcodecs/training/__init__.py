@@ -12,10 +12,14 @@ from neuralcodecs.training.games import Hinge, LeastSquares, LeCam, Linear, Mixe
 from neuralcodecs.training.image_data import ImageDataModule
 from neuralcodecs.training.interrupt import SaveOnExit
 from neuralcodecs.training.judge import EvaluateCheckpoints
-from neuralcodecs.training.objectives import Reconstruct, Weighted
+from neuralcodecs.training.objectives import RateDistortion, Reconstruct, Weighted
+from neuralcodecs.training.optimization import Optimization, OptimizerGroup
+from neuralcodecs.training.prior_judge import EvaluatePrior
+from neuralcodecs.training.prior_task import PriorTask
 from neuralcodecs.training.stage import Stage
-from neuralcodecs.training.task import CodecTask, Optimization, OptimizerGroup
+from neuralcodecs.training.task import CodecTask
 from neuralcodecs.training.throughput import Throughput
+from neuralcodecs.training.tradeoff import Lambdas, TargetRates
 from neuralcodecs.training.video_data import VideoDataModule
 
 __all__ = [
@@ -28,8 +32,10 @@ __all__ = [
     "Denoise",
     "Distill",
     "EvaluateCheckpoints",
+    "EvaluatePrior",
     "Hinge",
     "ImageDataModule",
+    "Lambdas",
     "LeCam",
     "LeastSquares",
     "Linear",
@@ -38,10 +44,13 @@ __all__ = [
     "NonSaturating",
     "Optimization",
     "OptimizerGroup",
+    "PriorTask",
+    "RateDistortion",
     "Reconstruct",
     "SaveOnExit",
     "Source",
     "Stage",
+    "TargetRates",
     "Throughput",
     "VideoDataModule",
     "WeightAverage",

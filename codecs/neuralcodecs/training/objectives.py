@@ -1,5 +1,6 @@
 """What the codec is trained to do with a batch: the objective turns codec and signals into terms and an output."""
 
+import math
 from abc import ABC, abstractmethod
 
 from jaxtyping import Float
@@ -10,6 +11,7 @@ from neuralcodecs.criteria import Loss
 from neuralcodecs.errors import CodecError
 from neuralcodecs.training.adversary import Adversary
 from neuralcodecs.training.terms import Output, Term, Terms
+from neuralcodecs.training.tradeoff import Tradeoff
 
 
 class Weighted(nn.Module):
@@ -78,6 +80,34 @@ class Reconstruct(Objective):
         output = Output.of(decoded)
         terms: Terms = {name: loss.term(output, signal) for name, loss in self.losses.items()}
         return terms | quantization_terms(quantized, self.quantization), output, quantized.statistics
+
+
+class RateDistortion(Objective):
+    """``lambda * 255^2 * MSE + bits per pixel`` for quantizers with a loss ``bits`` (https://arxiv.org/abs/1802.01436).
+
+    Signals are in [-1, 1], MSE is that of [0, 1].
+
+    Args:
+        distortion: squared error of the signal.
+        tradeoff: lambda for each level.
+    """
+
+    def __init__(self, distortion: Loss, tradeoff: Tradeoff) -> None:
+        super().__init__()
+        self.distortion = distortion
+        self.tradeoff = tradeoff
+
+    def forward(
+        self, codec: Codec, signal: Float[Tensor, "b c *space"], levels: int
+    ) -> tuple[Terms, Output, dict[str, Tensor]]:
+        decoded, quantized = codec(signal, levels)
+        if "bits" not in quantized.losses:
+            raise CodecError(f"no rate to weigh: the quantizer has the losses {sorted(quantized.losses)}, not bits")
+        output = Output.of(decoded)
+        rate = quantized.losses["bits"] / math.prod(signal.shape[2:])
+        distortion = self.distortion(output.leaf, signal) * (self.tradeoff(levels, rate) * 255**2 / 4)
+        terms = {"distortion": Term(distortion, 1.0, on_output=True), "rate": Term(rate, 1.0)}
+        return terms, output, quantized.statistics
 
 
 def quantization_terms(quantized: Quantized, weights: dict[str, float]) -> Terms:

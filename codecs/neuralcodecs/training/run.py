@@ -12,7 +12,6 @@ from neuralcodecs.errors import CodecError
 from neuralcodecs.training.checkpoint import AtomicCheckpointIO
 from neuralcodecs.training.data import SignalDataModule
 from neuralcodecs.training.interrupt import SaveOnExit
-from neuralcodecs.training.stage import start_from
 
 
 class TrainingCLI(LightningCLI):
@@ -45,7 +44,7 @@ class TrainingCLI(LightningCLI):
         super().instantiate_classes()
         config = self.config[self.config.subcommand]
         if config.init is not None and config.ckpt_path is None:
-            start_from(config.init, self.model.codec, self.model.adversary)
+            self.model.start_from(config.init)
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         config = self._get(self.config_init, "trainer", default={})

@@ -7,65 +7,21 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-import lightning as L
 import torch
-from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from neuralcodecs.codec import Codec
 from neuralcodecs.training.adversary import Adversary
 from neuralcodecs.training.combine import Combination, WeightedSum
 from neuralcodecs.training.data import Batch
-from neuralcodecs.training.guard import Guard
 from neuralcodecs.training.objectives import Objective
+from neuralcodecs.training.optimization import Optimization, Optimized
 from neuralcodecs.training.seeds import derive
-from neuralcodecs.training.stage import Stage
+from neuralcodecs.training.stage import Stage, start_from
 from neuralcodecs.training.terms import Terms
 
 
-class OptimizerGroup:
-    """Settings of one player's parameter group; None takes the optimizer's own.
-
-    Args:
-        lr: learning rate.
-        betas: of Adam.
-        clip: largest gradient norm of the group; None does not clip.
-    """
-
-    def __init__(
-        self, lr: float | None = None, betas: tuple[float, float] | None = None, clip: float | None = None
-    ) -> None:
-        self.settings: dict[str, Any] = {k: v for k, v in (("lr", lr), ("betas", betas)) if v is not None}
-        self.clip = clip
-
-
-class Optimization:
-    """One optimizer for both players, each with a parameter group of its own.
-
-    Args:
-        optimizer: called with the groups.
-        scheduler: learning-rate schedule, stepped once per optimizer step.
-        codec: settings of the codec's group.
-        discriminator: settings of the discriminator's group.
-        patience: consecutive non-finite steps after which training stops; each of them is skipped.
-    """
-
-    def __init__(
-        self,
-        optimizer: OptimizerCallable,
-        scheduler: LRSchedulerCallable | None = None,
-        codec: OptimizerGroup | None = None,
-        discriminator: OptimizerGroup | None = None,
-        patience: int = 10,
-    ) -> None:
-        self.optimizer = optimizer
-        self.scheduler = scheduler
-        self.groups = {"codec": codec or OptimizerGroup(), "discriminator": discriminator or OptimizerGroup()}
-        self.patience = patience
-
-
-class CodecTask(L.LightningModule):
+class CodecTask(Optimized):
     """Trains a codec.
 
     Args:
@@ -89,13 +45,11 @@ class CodecTask(L.LightningModule):
         combination: Combination | None = None,
         stage: Stage | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(optimization)
         self.codec = codec
         self.objective = objective
         self.adversary = adversary
         self.combination = combination or WeightedSum()
-        self.optimization = optimization
-        self.guard = Guard(optimization.patience)
         self.stage = stage or Stage()
         self.stage.prepare(codec)
         objective.check(codec, adversary)
@@ -111,10 +65,7 @@ class CodecTask(L.LightningModule):
         self.guard.watch(terms)
         self._log_terms("train", terms, len(batch.signal))
         self._log_codebooks(statistics)
-        # here and not in on_train_batch_end, which Lightning calls after the callbacks that write checkpoints
-        datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
-        if datamodule is not None:
-            datamodule.next_batch = batch.index + 1
+        self.advance(batch)
         return self.combination(terms, output)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -130,46 +81,18 @@ class CodecTask(L.LightningModule):
         return self
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Trainable parameters by player; each is in exactly one group."""
         theirs = [] if self.adversary is None else [p for p in self.adversary.parameters() if p.requires_grad]
         known = {id(p) for p in theirs}
         ours = [p for p in self.parameters() if p.requires_grad and id(p) not in known]
         return {"codec": ours, "discriminator": theirs} if theirs else {"codec": ours}
 
-    def configure_optimizers(self) -> Any:
-        groups = [
-            {"params": parameters, "name": name, **self.optimization.groups[name].settings}
-            for name, parameters in self.parameter_groups().items()
-        ]
-        optimizer = self.optimization.optimizer(groups)
-        if self.optimization.scheduler is None:
-            return optimizer
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": self.optimization.scheduler(optimizer), "interval": "step"},
-        }
+    def start_from(self, source: str) -> None:
+        start_from(source, self.codec, self.adversary)
 
-    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Take the gradients away from whoever must not move: both after a non-finite step, a resting discriminator."""
-        groups = self.parameter_groups()
-        gradients = [p.grad for parameters in groups.values() for p in parameters if p.grad is not None]
-        self._sound = self.guard.step_is_sound(gradients)
-        resting = list(groups) if not self._sound else [] if self._discriminator_learned else ["discriminator"]
-        for name in resting:
-            for parameter in groups.get(name, []):
-                parameter.grad = None  # with no gradient at all, Adam's moments rest too
-        self._discriminator_learned = False
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: Optimizer,
-        gradient_clip_val: int | float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        for name, parameters in self.parameter_groups().items():
-            clip = self.optimization.groups[name].clip or gradient_clip_val
-            if clip:
-                torch.nn.utils.clip_grad_norm_(parameters, clip)
+    def resting(self) -> list[str]:
+        """The discriminator in steps that were none of its own."""
+        learned, self._discriminator_learned = self._discriminator_learned, False
+        return [] if learned else ["discriminator"]
 
     def optimizer_step(
         self,

@@ -15,7 +15,7 @@ from neuralcodecs.audio import Audio, OverlapAdd, PatchEncoder
 from neuralcodecs.decoders import VocosDecoder
 from neuralcodecs.encoders import SpareEncoder
 from neuralcodecs.quantizers import ResidualVQ
-from neuralcodecs.quantizers.conditional import Conditional, NestedKMeans
+from neuralcodecs.quantizers.semantic import Conditional, NestedKMeans
 
 TINY = {"width": 32, "depth": 1, "heads": 2, "stack": 2}
 

@@ -1,0 +1,101 @@
+"""The part of a codec that codes signals of one shape piece by piece, in all of its streams.
+
+signal --pieces--> encoder --> latents --Quantizer.encode_streams--> codes and side streams, joined over the pieces
+"""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from neuralcodecs.codes import FREE, Codes, Layout, Shape, Stream
+from neuralcodecs.errors import CodecError
+from neuralcodecs.pieces import SCALE_ALPHABET, Box, crop, extent, fit, joined, scale_of, scale_stream
+from neuralcodecs.sampling import NO_SAMPLING, Sampling
+
+if TYPE_CHECKING:  # the codec itself imports this module
+    import neuralcodecs.codec
+
+MAIN = "codes"
+SCALE = "scale"
+
+
+class Pieced:
+    """The part of a codec that codes signals of one shape."""
+
+    def pieces(self: "neuralcodecs.codec.Codec", shape: Shape) -> list[Box]:  # type: ignore[misc]
+        """The boxes that a signal of ``shape`` is coded in, in the order of their codes."""
+        return [tuple((0, n) for n in shape)] if self.segmenter is None else self.segmenter.split(shape)
+
+    def grid(self: "neuralcodecs.codec.Codec", shape: Shape) -> Shape:  # type: ignore[misc]
+        """Shape of the main stream's grid for a signal of ``shape``: the grids of its pieces, joined on the last axis.
+
+        Raises CodecError when they differ in another axis.
+        """
+        return joined(_grids(self, shape))
+
+    def layouts(self: "neuralcodecs.codec.Codec", shape: Shape, levels: int) -> tuple[Layout, ...]:  # type: ignore[misc]
+        """Every stream that a signal of ``shape`` has at so many levels, in the order of files."""
+        grids = _grids(self, shape)
+        main = Layout(MAIN, self.quantizer.alphabet(levels), joined(grids))
+        sides = zip(*(self.quantizer.side_streams(grid) for grid in grids), strict=True)
+        joint = tuple(Layout(s[0].name, s[0].alphabet, joined([part.grid for part in s])) for s in sides)
+        scale = () if self.scaler is None else (Layout(SCALE, (SCALE_ALPHABET,), (len(grids),)),)
+        return (main, *joint, *scale)
+
+    def decode_piece(  # type: ignore[misc]
+        self: "neuralcodecs.codec.Codec",
+        codes: Int64[Tensor, "b q *grid"],
+        scale: Int64[Tensor, " b"] | None,
+        sampling: Sampling = NO_SAMPLING,
+        sides: Sequence[Tensor] = (),
+    ) -> Float[Tensor, "b c *space"]:
+        """One piece, or some frames of it, decoded by itself and not cut.
+
+        ``scale``: its entry of that side stream. ``sides``: its parts of the quantizer's side streams.
+        """
+        piece = self.decoder.decode(self.quantizer.decode_streams((codes, *sides)), sampling)
+        return piece if scale is None else piece * scale_of(scale, piece)
+
+    def _encode_equal(self: "neuralcodecs.codec.Codec", signal: Tensor, levels: int) -> Codes:  # type: ignore[misc]
+        shape = tuple(signal.shape[2:])
+        if math.prod(shape) == 0:
+            raise CodecError(f"a signal of shape {shape} is empty: nothing to encode")
+        layouts = self.layouts(shape, levels)  # refuses pieces whose codes could not be joined, before any is encoded
+        parts, scales = [], []
+        for box in self.pieces(shape):
+            piece = crop(signal, box)
+            scale = self._scale(piece)
+            parts.append(self.quantizer.encode_streams(self.encoder(piece / scale), levels))
+            scales.append(scale.flatten())
+        streams = [
+            Stream(layout.name, values, layout.alphabet, (tuple(values.shape[2:]),) * len(signal))
+            for layout, values in zip(layouts, (torch.cat(p, dim=-1) for p in zip(*parts, strict=True)), strict=False)
+        ]
+        if self.scaler is not None:
+            streams.append(scale_stream(scales))
+        return Codes(tuple(streams), (shape,) * len(signal))
+
+    def _decode_equal(  # type: ignore[misc]
+        self: "neuralcodecs.codec.Codec", codes: Codes, shape: Shape, sampling: Sampling
+    ) -> Tensor:
+        names = [layout.name for layout in self.layouts(shape, self.quantizer.levels[-1])]
+        values = [codes[name] for name in names if name != SCALE]
+        if tuple(values[0].shape[2:]) != self.grid(shape):
+            raise CodecError(f"codes of grid {tuple(values[0].shape[2:])} do not fit a signal of shape {shape}")
+        boxes, pieces, positions = self.pieces(shape), [], [0] * len(values)
+        for index, grid in enumerate(_grids(self, shape)):
+            lasts = [grid[-1], *(side.grid[-1] for side in self.quantizer.side_streams(grid))]
+            counts = [v.shape[-1] if n == FREE else n for v, n in zip(values, lasts, strict=True)]
+            main, *sides = (v[..., p : p + n] for v, p, n in zip(values, positions, counts, strict=True))
+            positions = [p + n for p, n in zip(positions, counts, strict=True)]
+            scale = None if self.scaler is None else codes[SCALE][:, 0, index]
+            pieces.append(self.decode_piece(main, scale, sampling, sides))
+        return fit(pieces[0] if self.segmenter is None else self.segmenter.join(pieces, boxes), shape)
+
+
+def _grids(codec: "neuralcodecs.codec.Codec", shape: Shape) -> list[Shape]:
+    return [codec.encoder.frames(extent(box)) for box in codec.pieces(shape)]

@@ -1,0 +1,68 @@
+"""The contract of what codes one stream of a file: a chunk's values to bytes and back, given its other streams.
+
+    side streams --fixed width, or their coders--> bytes         in the header's order
+    codes        --its coder, given all side streams--> bytes    last
+
+A codec's quantizer may bring coders of its streams (a hyperprior); a prior is such a coder that is attached to a codec
+(``prior_coders``). Where a stream has none its symbols are packed at fixed width.
+"""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor, nn
+
+from neuralcodecs.codes import Shape
+from neuralcodecs.configured import Configured
+
+FINGERPRINT_BYTES = 8
+CHUNK_SECONDS = 10
+"""Of a file, unless a coder asks for longer chunks: each chunk can be decoded alone."""
+
+
+class StreamCoder(Configured, nn.Module, ABC):
+    """Codes the values of one stream in one chunk.
+
+    ``number``: of the payload's format in the header of a file, 1 to 255: 1 static, 2 adaptive, 3 learned priors; 16
+    and up for codecs that bring their own. ``alphabet``: of all rows that the stream may have. ``chunk_seconds``: of
+    signal that it wants a chunk to have.
+
+    ``given``: values ``(q, *grid)`` of the streams of the same chunk that the receiver has before, by name.
+    All results are equal on every machine: probabilities are integers made by exact operations (``priors``).
+    """
+
+    number: int
+    alphabet: Shape
+    chunk_seconds: int = CHUNK_SECONDS
+
+    @abstractmethod
+    def encode(self, values: Int64[Tensor, "q *grid"], given: Mapping[str, Tensor]) -> bytes:
+        """Raises CodecError for values that it cannot code. There is at least one position."""
+
+    @abstractmethod
+    def decode(self, data: bytes, levels: int, grid: Shape, given: Mapping[str, Tensor]) -> Int64[Tensor, "q *grid"]:
+        """The ``levels`` rows of a range of ``grid``; CodecError for a payload that ``encode`` writes for no values.
+
+        The sizes come from a file and have been bounded (2**16 positions, 2**22 symbols); the payload is whatever its
+        forger wanted: nothing in it may decide how much memory is taken.
+        """
+
+    @abstractmethod
+    def bits(self, values: Int64[Tensor, "q *grid"], given: Mapping[str, Tensor]) -> float:
+        """Entropy bits: the sum of -log2 of the probabilities that ``encode`` codes these values with."""
+
+    @property
+    def fingerprint(self) -> bytes:
+        """8 bytes that name the tables or weights; by default of all integers in the state, in order of their names."""
+        digest = hashlib.sha256(f"{type(self).__name__} {self.number}".encode())
+        for name, value in sorted(self.state_dict().items()):
+            whole = value.detach().to("cpu", torch.float64).contiguous()
+            digest.update(f"{name} {tuple(whole.shape)}".encode() + whole.numpy().astype("<f8").tobytes())
+        return digest.digest()[:FINGERPRINT_BYTES]
+
+
+StreamCoders = Mapping[str, StreamCoder]
+"""By the name of the stream."""
