@@ -19,7 +19,8 @@ from neuralcodecs.pretrained import build
 from neuralcodecs.training import Reconstruct
 from neuralcodecs.training.run import main as train
 
-CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+LANGUAGES = sorted((ROOT / "configs" / "lm").glob("*.yaml"))
+CONFIGS = sorted(set((ROOT / "configs").rglob("*.yaml")) - set(LANGUAGES))
 OFFERED = re.compile(r"^ +# perceptual:\n(?: +#   .*\n)+", re.MULTILINE)
 """A loss that a config has as a comment, since it needs a file that the user must fetch."""
 SMALL = [
@@ -132,3 +133,32 @@ def test_a_loss_in_a_comment_asks_for_its_file_when_it_is_made_to_count(config: 
     parser.add_class_arguments(Reconstruct, "objective")
     with pytest.raises(ValueError, match=r"no file PATH/vgg16-397923af\.pth: download"):
         parser.instantiate_classes(parser.parse_object({"objective": objective}))
+
+
+@pytest.mark.parametrize("config", LANGUAGES, ids=lambda path: path.stem)
+def test_language_model_trains_and_generates(config: Path, tmp_path: Path) -> None:
+    node = narrow(load(config))
+    language = node["model"]["init_args"]["language"]["init_args"]
+    material = language["material"]["init_args"]
+    language["window"] = [min(n, 32) for n in language["window"]]
+    (judge,) = [c for c in node["trainer"]["callbacks"] if c["class_path"].endswith("JudgeLanguage")]
+    judge["init_args"]["limit"] = 1
+    node["data"]["init_args"]["val"] = [str(sorted(Path(judge["init_args"]["data"][0]).iterdir())[0])]
+    size, suffix = ["--bytes", "100"], ".flac"
+    if "model" in material:
+        (earlier,) = [load(path) for path in CONFIGS if load(path)["run"] == material["model"]]
+        codec = codec_of(narrow(earlier))
+        codec.save_pretrained(tmp_path / "codec")
+        material |= {"model": str(tmp_path / "codec"), "cache": str(tmp_path / "cache")}
+        size, suffix = (["--seconds", "0.3"], ".wav") if codec.medium.rate else (["--size", "40", "24"], ".png")
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(node))
+    run, made = tmp_path / "run", tmp_path / f"made{suffix}"
+    train(["fit", "--config", str(tmp_path / "small.yaml"), "--run", str(run), *SMALL])
+    figures = json.loads((run / "checkpoints" / "metrics.json").read_text())
+    (unit,) = [name for name in figures if name.startswith("bits_per_") and "code" not in name]
+    assert figures["step"] == 3 and 0 < figures[unit] < 1.05 * figures[f"nominal_{unit}"]
+    assert main(["generate", str(run), *size, "--out", str(made)]) == 0
+    if suffix == ".flac":
+        assert made.stat().st_size == 100
+    else:
+        assert codec.medium.read(made)[1].shape == ((4800,) if suffix == ".wav" else (40, 24))

@@ -3,12 +3,16 @@
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol, runtime_checkable
 
 from neuralcodecs.errors import CodecError
 
-if TYPE_CHECKING:
-    from neuralcodecs.codec import Codec
+
+@runtime_checkable
+class Saves(Protocol):
+    """What can be pushed: a codec, a tokenizer."""
+
+    def save_pretrained(self, directory: str | Path) -> None: ...
 
 
 def fetch(repo_id: str, files: Sequence[str], revision: str | None = None, token: str | bool | None = None) -> Path:
@@ -26,7 +30,7 @@ def fetch(repo_id: str, files: Sequence[str], revision: str | None = None, token
 
 
 def push(
-    codec: "Codec", repo_id: str, private: bool | None = None, token: str | None = None, message: str = "Push codec"
+    what: Saves, repo_id: str, private: bool | None = None, token: str | None = None, message: str = "Push codec"
 ) -> str:
     """Upload what ``save_pretrained`` writes; returns the address of the commit."""
     from huggingface_hub import HfApi
@@ -34,7 +38,7 @@ def push(
 
     api = HfApi(token=token)
     with tempfile.TemporaryDirectory() as folder:
-        codec.save_pretrained(folder)
+        what.save_pretrained(folder)
         try:
             repo = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
             return str(api.upload_folder(repo_id=repo, folder_path=folder, commit_message=message))

@@ -167,6 +167,10 @@ class Medium(Configured, ABC):
         Raises CodecError for a name that is not known and for a file that is missing.
         """
 
+    def further_metrics(self) -> tuple[list[Metric], dict[str, str]]:
+        """Slower metrics that a judgement adds, of optional packages; and why those that are missing are, by name."""
+        return [], {}
+
     @abstractmethod
     def picture(self, signal: Float[Tensor, "c *space"]) -> Float[Tensor, "3 height width"]:
         """How a signal looks, RGB in [0, 1]: a spectrogram, or the picture itself; bounded in size."""

@@ -132,6 +132,12 @@ class Audio(Medium):
         check_weights(weights or {})
         return default_metrics()
 
+    def further_metrics(self) -> tuple[list[Metric], dict[str, str]]:
+        """ViSQOL, F0, MCD and DNSMOS."""
+        from neuralcodecs.audio.voice_metrics import further_metrics
+
+        return further_metrics()
+
     def picture(self, signal: Float[Tensor, "c t"]) -> Float[Tensor, "3 height width"]:
         """The spectrogram of the mean of the channels."""
         return _coloured(spectrogram(files.mix(signal.detach().cpu().float(), 1)[0]), "magma")

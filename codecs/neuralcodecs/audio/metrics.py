@@ -62,8 +62,8 @@ class SISDR(ChannelMetric):
     definition = f"SI-SDR in dB, means removed, limited to +-100 dB (torchmetrics {version('torchmetrics')}, float64)"
 
     def figure(self, decoded: Float[Tensor, " t"], reference: Float[Tensor, " t"], rate: int) -> float:
-        _require_sound(decoded, "decoded")
-        _require_sound(reference, "reference")
+        require_sound(decoded, "decoded")
+        require_sound(reference, "reference")
         ratio = scale_invariant_signal_distortion_ratio(decoded.double(), reference.double(), zero_mean=True)
         return ratio.clamp(-100, 100).item()
 
@@ -122,9 +122,9 @@ class PESQWideband(ChannelMetric):
     )
 
     def figure(self, decoded: Float[Tensor, " t"], reference: Float[Tensor, " t"], rate: int) -> float:
-        _require_sound(decoded, "decoded")
-        _require_sound(reference, "reference")
-        ours, theirs = _resample(decoded, rate, 16_000), _resample(reference, rate, 16_000)
+        require_sound(decoded, "decoded")
+        require_sound(reference, "reference")
+        ours, theirs = resampled(decoded, rate, 16_000), resampled(reference, rate, 16_000)
         pieces = math.ceil(len(theirs) / (19 * 16_000))
         try:
             pairs = zip(np.array_split(theirs, pieces), np.array_split(ours, pieces), strict=True)
@@ -143,7 +143,7 @@ class STOI(ChannelMetric):
     definition = f"STOI, not extended (pystoi {version('pystoi')}, with its own resampling to 10 kHz)"
 
     def figure(self, decoded: Float[Tensor, " t"], reference: Float[Tensor, " t"], rate: int) -> float:
-        _require_sound(reference, "reference")
+        require_sound(reference, "reference")
         with warnings.catch_warnings():
             # pystoi warns and returns 1e-5 where too few frames are left
             warnings.simplefilter("error", RuntimeWarning)
@@ -181,9 +181,9 @@ class ViSQOL(ChannelMetric):
         )
 
     def figure(self, decoded: Float[Tensor, " t"], reference: Float[Tensor, " t"], rate: int) -> float:
-        _require_sound(decoded, "decoded")
-        _require_sound(reference, "reference")
-        ours, theirs = _resample(decoded, rate, self._rate), _resample(reference, rate, self._rate)
+        require_sound(decoded, "decoded")
+        require_sound(reference, "reference")
+        ours, theirs = resampled(decoded, rate, self._rate), resampled(reference, rate, self._rate)
         try:
             return float(self._api.measure_from_arrays(theirs, ours, self._rate).moslqo)
         except (ValueError, IndexError) as error:  # it indexes an empty list of patches where a signal is too short
@@ -196,12 +196,14 @@ def default_metrics(visqol: bool = False) -> list[Metric]:
     return [*metrics, ViSQOL(speech=True), ViSQOL()] if visqol else metrics
 
 
-def _require_sound(signal: Float[Tensor, " t"], name: str) -> None:
+def require_sound(signal: Float[Tensor, " t"], name: str) -> None:
+    """MetricFailure where a signal is silent."""
     if signal.double().std(correction=0) < SILENCE:
         raise MetricFailure(f"the {name} signal is silent")
 
 
-def _resample(signal: Float[Tensor, " t"], rate: int, target: int) -> NDArray[np.float32]:
+def resampled(signal: Float[Tensor, " t"], rate: int, target: int) -> NDArray[np.float32]:
+    """A channel at another rate, as the metrics' packages take it."""
     return resample(signal[None], rate, target)[0].numpy()
 
 

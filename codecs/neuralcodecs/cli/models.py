@@ -1,4 +1,4 @@
-"""Commands about models and files: ``info``, ``evaluate``, ``export``, ``import``, ``models``."""
+"""Commands about models and files: ``info``, ``export``, ``import``, ``models``."""
 
 import argparse
 import json
@@ -44,34 +44,6 @@ def _latency(codec: "Codec") -> dict[str, Any]:
         return {"latency": str(error)}
     rate = codec.medium.rate
     return {f"latency, {part}": f"{n} samples ({1000 * n / rate:.1f} ms)" for part, n in waits.items()}
-
-
-def run_evaluate(options: argparse.Namespace) -> int:
-    from neuralcodecs.cli.load import load_model
-    from neuralcodecs.evaluation.examples import PICTURE, comparison, decode_examples, write_picture
-    from neuralcodecs.evaluation.measure import evaluate, find_files
-    from neuralcodecs.evaluation.results import append_csv, table, write_json
-
-    codec, _ = load_model(options.model, options)
-    weights = {name: Path(path) for name, _, path in (pair.partition("=") for pair in options.weights)}
-    files = find_files(options.data, codec.medium.suffixes, options.limit)
-    metrics = codec.medium.metrics(weights)
-    options.out.mkdir(parents=True, exist_ok=True)
-    evaluation = evaluate(codec, files, options.levels, metrics, progress=sys.stderr.isatty())
-    write_json(evaluation, options.out / "metrics.json", model=options.model)
-    append_csv(evaluation, options.out / "metrics.csv", model=options.model)
-    examples = decode_examples(codec, files[: options.examples], options.levels)
-    if examples:
-        write_picture(comparison(codec, examples), options.out / PICTURE)
-    print(table(evaluation))
-    if codec.decoder.sampling is not None:
-        from neuralcodecs.evaluation.generative import evaluate_ways, plain, table_of_ways
-
-        levels = max(options.levels or codec.quantizer.levels)
-        ways = evaluate_ways(codec, files, metrics, levels=levels)
-        (options.out / "generative.json").write_text(json.dumps(plain(ways), indent=1) + "\n")
-        print(f"\nby numbers of steps, at {levels} levels\n{table_of_ways(ways, codec.medium.speed_unit)}")
-    return 0
 
 
 def run_export(options: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from neuralcodecs.cli import report
 from neuralcodecs.cli.status import EPILOG
 
 MODEL = "a name from `neuralcodecs models`, a run's folder, a checkpoint, an exported folder or a hub id"
@@ -32,9 +33,14 @@ def make_parser() -> argparse.ArgumentParser:
     _decode(commands)
     _info(commands)
     _evaluate(commands)
+    _compare(commands)
+    _best(commands)
+    report.add_options(_command(commands, "report", "report", report.SUMMARY, report.EXAMPLE))
     _export(commands)
     _import(commands)
     _prior(commands)
+    _generate(commands)
+    _probe(commands)
     _command(commands, "models", "models", "the models that have a name on this machine", "models")
     return parser
 
@@ -102,17 +108,42 @@ def _info(commands: Commands) -> None:
 
 
 def _evaluate(commands: Commands) -> None:
-    parser = _command(
-        commands, "evaluate", "models", "rates and quality on files", "evaluate runs/a --data test --out results"
-    )
-    parser.add_argument("model", help=MODEL)
+    example = "evaluate runs/a --data test --out results --against opus,mp3 --anchor opus"
+    parser = _command(commands, "evaluate", "judge", "rates and quality on files, also of classical codecs", example)
+    parser.add_argument("model", nargs="*", metavar="MODEL", help=f"{MODEL}; none, one or several")
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders or files")
-    parser.add_argument("--out", type=Path, required=True, help="folder for metrics and the comparison picture")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the results; what is there is not repeated")
+    parser.add_argument("--against", default="", metavar="NAMES", help="opus,mp3 or jpeg,webp,avif,jxl,jpeg2000")
+    parser.add_argument("--anchor", metavar="CODEC", help="print BD-rates against this one")
+    parser.add_argument("--metrics", nargs="+", metavar="NAME", help="these only; all: also the slow and optional ones")
     parser.add_argument("--levels", type=int, nargs="+", help="default: the operating points of the codec")
     parser.add_argument("--limit", type=int, help="at most so many files")
+    parser.add_argument(
+        "--rate", type=int, metavar="HZ", help="sample rate at which sound of several rates is compared"
+    )
+    parser.add_argument("--keep", type=int, default=0, metavar="N", help="keep the decodings of the first N files")
     parser.add_argument("--examples", type=int, default=4, help="files in the comparison picture, 0 for none")
     parser.add_argument("--weights", nargs="+", default=[], metavar="NAME=PATH", help="networks of metrics: lpips, fid")
     _device_options(parser)
+
+
+def _compare(commands: Commands) -> None:
+    parser = _command(
+        commands, "compare", "judge", "whether a change is real, file by file", "compare results/a results/b"
+    )
+    for place in ("run_a", "run_b"):
+        help_ = "folder of an evaluation or of a training run; FOLDER:CODEC for one of several codecs"
+        parser.add_argument(place, metavar=place.upper(), help=help_)
+    parser.add_argument("--metric", action="append", metavar="NAME", help="default: all that both have")
+    parser.add_argument("--anyway", action="store_true", help="compare figures that were made in different ways")
+
+
+def _best(commands: Commands) -> None:
+    example = "best runs/a --metric mel_distance --at 6kbps"
+    parser = _command(commands, "best", "judge", "the best checkpoint of a run", example)
+    parser.add_argument("folder", metavar="RUN", type=Path, help="a run's folder")
+    parser.add_argument("--metric", required=True, metavar="NAME")
+    parser.add_argument("--at", metavar="RATE", help="6kbps, 0.25bpp or 8levels; default: the highest rate")
 
 
 def _export(commands: Commands) -> None:
@@ -147,6 +178,49 @@ def _prior(commands: Commands) -> None:
     parser.add_argument("--out", dest="place", required=True, metavar="FOLDER|NAME", help=f"the model with it: {PLACE}")
     parser.add_argument("--limit", type=int, help="at most so many files")
     _overwrite_option(parser)
+    _device_options(parser)
+
+
+def _generate(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "generate",
+        "language",
+        "a new file from a language model of codes",
+        "generate runs/lm_speech_delay --seconds 5 --out x.wav",
+    )
+    parser.add_argument("run_folder", metavar="LM_RUN", help="a run of configs/lm, or a checkpoint of one")
+    size = parser.add_mutually_exclusive_group(required=True)
+    size.add_argument("--seconds", type=float, nargs=1, dest="size", help="length of the sound")
+    size.add_argument("--size", type=float, nargs=2, dest="size", metavar=("HEIGHT", "WIDTH"), help="of the picture")
+    size.add_argument("--bytes", type=float, nargs=1, dest="size", help="length of a file of a model of bytes")
+    parser.add_argument("--out", type=Path, required=True, help="the file to write, for example x.wav or x.png")
+    parser.add_argument("--prompt", type=Path, help="a file that the new one begins with (a picture: its upper part)")
+    parser.add_argument("--seed", type=int, default=0, help="another one gives another file (default 0)")
+    parser.add_argument("--temperature", type=float, default=1.0, help="below 1 safer, 0 the most likely (default 1)")
+    parser.add_argument("--top-k", type=int, default=0, help="choose among so many codes (default: all)")
+    parser.add_argument("--top-p", type=float, default=1.0, help="choose among codes of this probability (default 1)")
+    _overwrite_option(parser)
+    _device_options(parser)
+
+
+def _probe(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "probe",
+        "language",
+        "how useful the tokens of codecs are, side by side",
+        "probe runs/a runs/b --data test --labels manifest.csv:group",
+    )
+    parser.add_argument("models", nargs="+", metavar="MODEL", help=MODEL)
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders or files")
+    parser.add_argument("--labels", metavar="CSV:COLUMN", help="manifest whose column the codes are to tell")
+    parser.add_argument("--levels", type=int, help="codebooks to use (default: each codec's own)")
+    parser.add_argument("--limit", type=int, help="at most so many files")
+    parser.add_argument(
+        "--budget", type=float, help="seconds or pixels that the small LM learns from (default 3600, 2e7)"
+    )
+    parser.add_argument("--out", type=Path, help="JSON file for the figures")
     _device_options(parser)
 
 

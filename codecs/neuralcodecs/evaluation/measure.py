@@ -164,7 +164,7 @@ def _judge(
 
 
 def _summarize(rows: list[Row], histograms: list[np.ndarray], codec: Codec) -> Setting:
-    entropies = [_entropy(histogram) for histogram in histograms]
+    entropies = [entropy_of(histogram) for histogram in histograms]
     extent = sum(row.extent for row in rows)
     # the unit of one bit: every medium's rate is proportional to bits over extent
     unit = codec.medium.bitrate(1.0, rows[0].shape) * rows[0].extent
@@ -203,7 +203,7 @@ def _over_files(metrics: Sequence[Metric], setting: Setting) -> dict[str, str]:
     return reasons
 
 
-def _entropy(histogram: np.ndarray) -> float:
+def entropy_of(histogram: np.ndarray) -> float:
     """Entropy in bits of a histogram of counts."""
     p = histogram[histogram > 0] / histogram.sum()
     return float(-(p * np.log2(p)).sum()) + 0.0

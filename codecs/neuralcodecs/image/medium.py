@@ -74,6 +74,12 @@ class Image(Medium):
 
         return default_metrics(weights or {})
 
+    def further_metrics(self) -> tuple[list[Metric], dict[str, str]]:
+        """VIF, FSIM, GMSD, MDSI and HaarPSI."""
+        from neuralcodecs.image.further_metrics import further_metrics
+
+        return further_metrics()
+
     def picture(self, signal: Float[Tensor, "c h w"]) -> Float[Tensor, "3 height width"]:
         """The middle of the picture at full resolution, at most 512 x 512."""
         height, width = (min(SHOWN, n) for n in signal.shape[1:])

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from neuralcodecs import hub
 from neuralcodecs.atomic import atomic
 from neuralcodecs.errors import CodecError
 from neuralcodecs.lm import orders
@@ -38,6 +39,13 @@ def write(folder: Path, facts: Facts) -> None:
     """Write the JSON file, whole or not at all."""
     with atomic(folder / FILE) as temporary:
         temporary.write_text(json.dumps(asdict(facts), indent=2))
+
+
+def locate(source: str | Path) -> Path:
+    """The folder itself, or the local copy of a hub id. Raises CodecError when the hub has none."""
+    if Path(source).exists() or str(source).count("/") != 1 or str(source).startswith((".", "~")):
+        return Path(source)
+    return hub.fetch(str(source), (FILE, f"{CODEC}/*"))
 
 
 def read(folder: Path) -> Facts:

@@ -6,7 +6,7 @@ transformers is needed for ``__call__`` and ``logits_processor`` only, and impor
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from neuralcodecs.lm import saved
 from neuralcodecs.lm.grammar import Grammar
 from neuralcodecs.lm.patterns import Pattern
 from neuralcodecs.lm.ready import flat
+from neuralcodecs.lm.shared import SharedTokenizer
 from neuralcodecs.lm.vocabulary import LanguageModel, TextTokenizer, Vocabulary, block_size, reserve
 from neuralcodecs.pretrained import fingerprint, load
 
@@ -30,7 +31,7 @@ LARGEST = 256
 """Strides of a picture's side at most: as many ids say how large it is."""
 
 
-class CodecTokenizer:
+class CodecTokenizer(SharedTokenizer):
     """View of a codec as a tokenizer; several, of different names, may live in one vocabulary.
 
     Args:
@@ -212,17 +213,6 @@ class CodecTokenizer:
             mask.append(zeros + ones if self.padding_side == "left" else ones + zeros)
         return BatchFeature({"input_ids": ids, "attention_mask": mask}, tensor_type=return_tensors)
 
-    def logits_processor(self, size: Shape | None = None, most: int = 512) -> Callable[[Tensor, Tensor], Tensor]:
-        """A ``LogitsProcessor`` that allows legal tokens only, batch row by batch row.
-
-        ``size``: the only one an item may have, in frames (audio) or strides of height and width (pictures).
-        ``most``: frames of audio, where ``size`` is not given.
-        """
-        from neuralcodecs.lm.constraint import LegalTokens
-
-        lengths = None if self.grammar.sized else [(n,) for n in range(1, most + 1)]
-        return LegalTokens(self.vocabulary, self.grammar, lengths if size is None else [size])
-
     def save_pretrained(self, directory: str | Path) -> None:
         """Write ``codec_tokenizer.json`` and the codec, in ``codec/``, into a folder of its own, made if needed."""
         folder = Path(directory)
@@ -235,10 +225,12 @@ class CodecTokenizer:
     def from_pretrained(
         cls, directory: str | Path, codec: Codec | None = None, pattern: Pattern | None = None
     ) -> "CodecTokenizer":
-        """What ``save_pretrained`` wrote. ``codec``, ``pattern``: used in place of the saved ones, for classes from
-        outside this package; the codec must have the saved fingerprint. CodecError when a file is missing or damaged.
+        """What ``save_pretrained`` wrote, in a folder or at a hub id ``owner/name``.
+
+        ``codec``, ``pattern``: used in place of the saved ones, for classes from outside this package; the codec must
+        have the saved fingerprint. CodecError when a file is missing or damaged.
         """
-        folder = Path(directory)
+        folder = saved.locate(directory)
         facts = saved.read(folder)
         codec = load(folder / saved.CODEC) if codec is None else codec
         if fingerprint(codec).hex() != facts.fingerprint:

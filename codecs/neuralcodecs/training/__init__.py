@@ -5,6 +5,7 @@ from neuralcodecs.training.adversary import Adversary
 from neuralcodecs.training.audio_data import AudioDataModule
 from neuralcodecs.training.average import WeightAverage
 from neuralcodecs.training.checkpoint import AtomicCheckpointIO
+from neuralcodecs.training.code_data import CodeDataModule
 from neuralcodecs.training.combine import Balancer, WeightedSum
 from neuralcodecs.training.data import Batch, Loading
 from neuralcodecs.training.denoise import Denoise, Distill
@@ -12,6 +13,8 @@ from neuralcodecs.training.games import Hinge, LeastSquares, LeCam, Linear, Mixe
 from neuralcodecs.training.image_data import ImageDataModule
 from neuralcodecs.training.interrupt import SaveOnExit
 from neuralcodecs.training.judge import EvaluateCheckpoints
+from neuralcodecs.training.judge_language import JudgeLanguage
+from neuralcodecs.training.language_task import LanguageTask
 from neuralcodecs.training.objectives import RateDistortion, Reconstruct, Weighted
 from neuralcodecs.training.optimization import Optimization, OptimizerGroup
 from neuralcodecs.training.prior_judge import EvaluatePrior
@@ -28,6 +31,7 @@ __all__ = [
     "AudioDataModule",
     "Balancer",
     "Batch",
+    "CodeDataModule",
     "CodecTask",
     "Denoise",
     "Distill",
@@ -35,7 +39,9 @@ __all__ = [
     "EvaluatePrior",
     "Hinge",
     "ImageDataModule",
+    "JudgeLanguage",
     "Lambdas",
+    "LanguageTask",
     "LeCam",
     "LeastSquares",
     "Linear",

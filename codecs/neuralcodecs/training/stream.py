@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Num
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
@@ -23,7 +23,7 @@ REPLACEMENTS = 20
 class Batch(NamedTuple):
     """What a step is given. ``index``: number of the batch in the run. ``seed``: 63 bits, equal on all ranks."""
 
-    signal: Float[Tensor, "b c *space"]
+    signal: Num[Tensor, "b c *space"]
     index: int  # type: ignore[assignment]  # hides a method of tuples that nobody calls on a batch
     seed: int
     shapes: tuple[tuple[int, ...], ...] | None = None
@@ -36,7 +36,7 @@ class Examples(Protocol):
 
     shares: NDArray[np.float64]
 
-    def draw(self, file: int, source: np.random.Generator) -> Float[Tensor, "c *space"]:
+    def draw(self, file: int, source: np.random.Generator) -> Num[Tensor, "c *space"]:
         """An example from a file: a function of the arguments. Raises CodecError where a file cannot be read."""
 
 
@@ -83,7 +83,7 @@ class BatchStream(IterableDataset[Delivery]):
             return Delivery(None, tuple(failed))
         return Delivery(Batch(torch.stack(signals), index, derive(self.order.seed, index)), tuple(failed))
 
-    def _example(self, draw: int, failed: list[str]) -> Float[Tensor, "c *space"] | None:
+    def _example(self, draw: int, failed: list[str]) -> Num[Tensor, "c *space"] | None:
         source = generator(self.order.seed, Purpose.DRAW, draw)
         file = self.order[draw]
         for _ in range(REPLACEMENTS):
