@@ -1,6 +1,6 @@
 """CDT-like video: a short training, then PSNR of test clips by steps, and whether chunks decode as wholes do.
 
-    python benchmarks/video_cdt.py --train FOLDER --test FOLDER --minutes 5 [--config configs/video/quickstart_video.yaml]
+    python benchmarks/video_cdt.py --train FOLDER --test FOLDER --minutes 5 --config configs/video/cdt.yaml
 
 PSNR is that of whole frames at the clips' own size or ``--height``, over the first ``--frames`` frames. On a GPU
 matrices are multiplied in TF32 during training only.
