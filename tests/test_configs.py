@@ -79,8 +79,9 @@ def small(config: Path, clip: Path, first: Path) -> dict[str, Any]:
 
 def fresh(run: str, folder: Path) -> str:
     """A codec as that run would train it, untrained, in ``folder``."""
+    run, mark, part = run.partition("#")
     codec_of(narrow(maker(run))).save_pretrained(folder)
-    return str(folder)
+    return f"{folder}{mark}{part}"
 
 
 def sample(medium: Medium, folder: Path) -> tuple[Path, SignalInfo]:
