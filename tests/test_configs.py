@@ -79,17 +79,18 @@ def small(config: Path, clip: Path, first: Path) -> dict[str, Any]:
 
 def fresh(run: str, folder: Path) -> str:
     """A codec as that run would train it, untrained, in ``folder``."""
+    run, mark, part = run.partition("#")
     codec_of(narrow(maker(run))).save_pretrained(folder)
-    return str(folder)
+    return f"{folder}{mark}{part}"
 
 
 def sample(medium: Medium, folder: Path) -> tuple[Path, SignalInfo]:
     """The start of a real test file that the medium reads, written by it, and what it then is."""
     source = next(p for p in sorted(SAMPLES.rglob("test/*")) if p.suffix in medium.suffixes)
-    signal, _ = medium.read(source)
+    signal, told = medium.read(source)
     clip = signal[(slice(None), *(slice(n) for n in CLIP[signal.ndim - 1]))]
     path = folder / f"clip{medium.suffixes[0]}"
-    medium.write(path, clip, SignalInfo(medium.rate, medium.channels, tuple(clip.shape[1:])))
+    medium.write(path, clip, SignalInfo(medium.rate or told.rate, medium.channels, tuple(clip.shape[1:])))
     return path, medium.read(path)[1]
 
 

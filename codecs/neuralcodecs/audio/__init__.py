@@ -12,6 +12,7 @@ from neuralcodecs.audio.losses import (
 )
 from neuralcodecs.audio.medium import Audio
 from neuralcodecs.audio.mel import LogMelEncoder
+from neuralcodecs.audio.patches import PatchEncoder
 from neuralcodecs.audio.segments import OverlapAdd, RootMeanSquare
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "MultiScaleSTFT",
     "NoiseToSignal",
     "OverlapAdd",
+    "PatchEncoder",
     "RootMeanSquare",
     "WaveformL1",
 ]

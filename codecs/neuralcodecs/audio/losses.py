@@ -109,7 +109,7 @@ class MultiScaleMel(Loss):
 
 
 class LogMel(Loss):
-    """Vocos' mel loss: mean absolute difference of natural logarithms of mel magnitudes, clamped at 1e-7 below.
+    """Vocos' mel loss: mean absolute difference of natural logarithms of mel magnitudes, at least 1e-7.
 
     https://arxiv.org/abs/2306.00814, section 3.3 and its code: HTK mel bands up to half the rate, centred frames.
 

@@ -19,7 +19,7 @@ class Stage:
         load_from: checkpoint or exported folder of an earlier run.
         load: parts to take from it; a part that is not named keeps its fresh weights (a decoder swap).
         modules: whole codecs inside the codec and where their weights come from, for example
-            ``{decoder.space.codec: runs/a}``.
+            ``{decoder.space.codec: runs/a}``; or parts of them, ``{encoder.encoder: "runs/a#encoder"}``.
     """
 
     def __init__(
@@ -45,14 +45,17 @@ class Stage:
         if self.load_from is not None:
             state = load_state(locate(self.load_from))
             for part in self.load:
-                own = {k.removeprefix(f"{part}."): v for k, v in state.items() if k.startswith(f"{part}.")}
-                _load_strictly(getattr(codec, part), own, part, self.load_from)
+                _load_strictly(getattr(codec, part), _part(state, part), part, self.load_from)
         for name, source in self.modules.items():
             try:
                 module = codec.get_submodule(name)
             except AttributeError:
                 raise CodecError(f"the codec has no module {name!r} to load {source} into: name another") from None
-            _load_strictly(module, load_state(locate(source)), name, source)
+            run, _, part = source.partition("#")
+            state = load_state(locate(run))
+            if part:
+                state = _part(state, part)
+            _load_strictly(module, state, name, source)
         for module in self.frozen(codec):
             module.requires_grad_(False).eval()
 
@@ -67,6 +70,11 @@ def start_from(source: str, codec: Codec, adversary: Adversary | None) -> None:
     discriminator = load_discriminator(path)
     if adversary is not None and discriminator:
         _load_strictly(adversary.discriminator, discriminator, "discriminator", source)
+
+
+def _part(state: dict[str, torch.Tensor], part: str) -> dict[str, torch.Tensor]:
+    """The weights of one part, by their names in it."""
+    return {k.removeprefix(f"{part}."): v for k, v in state.items() if k.startswith(f"{part}.")}
 
 
 def _load_strictly(module: nn.Module, state: dict[str, torch.Tensor], part: str, source: str) -> None:
