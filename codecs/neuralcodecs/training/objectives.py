@@ -64,10 +64,7 @@ class Reconstruct(Objective):
         self.quantization = dict(quantization or {})
 
     def check(self, codec: Codec, adversary: Adversary | None) -> None:
-        if codec.decoder.sampling is not None:
-            raise CodecError(
-                f"Reconstruct compares one output, and {type(codec.decoder).__name__} draws from many: use Denoise"
-            )
+        _check_deterministic(self, codec)
         if not self.losses and adversary is None:
             raise CodecError(
                 "nothing judges the output: give the objective a loss (waveform, spectrum, perceptual), or an adversary"
@@ -97,6 +94,9 @@ class RateDistortion(Objective):
         self.distortion = distortion
         self.tradeoff = tradeoff
 
+    def check(self, codec: Codec, adversary: Adversary | None) -> None:
+        _check_deterministic(self, codec)
+
     def forward(
         self, codec: Codec, signal: Float[Tensor, "b c *space"], levels: int
     ) -> tuple[Terms, Output, dict[str, Tensor]]:
@@ -108,6 +108,14 @@ class RateDistortion(Objective):
         distortion = self.distortion(output.leaf, signal) * (self.tradeoff(levels, rate) * 255**2 / 4)
         terms = {"distortion": Term(distortion, 1.0, on_output=True), "rate": Term(rate, 1.0)}
         return terms, output, quantized.statistics
+
+
+def _check_deterministic(objective: Objective, codec: Codec) -> None:
+    if codec.decoder.sampling is not None:
+        raise CodecError(
+            f"{type(objective).__name__} compares one output, and {type(codec.decoder).__name__} draws from many: "
+            "use Denoise"
+        )
 
 
 def quantization_terms(quantized: Quantized, weights: dict[str, float]) -> Terms:
