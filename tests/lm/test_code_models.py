@@ -230,6 +230,13 @@ def test_a_resumed_run_is_the_same_and_generates_the_same_in_a_fresh_process(
     for name, tensor in states[0].items():
         if name.startswith("language."):
             assert torch.equal(tensor, states[1][name]), name
+    begun = ["fit", "--config", str(tmp_path / "lm.yaml"), "--run", str(tmp_path / "begun"), "--init", str(run)]
+    still = ["--trainer.accelerator=cpu", "--trainer.max_steps=1"]
+    train([*begun, *still, "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"])
+    moved = torch.load(tmp_path / "begun" / "checkpoints" / "step=1.ckpt", weights_only=True)["state_dict"]
+    for name, tensor in states[0].items():
+        if name.startswith("language."):
+            torch.testing.assert_close(moved[name], tensor, atol=1e-4, rtol=0)  # one step of Adam at the first rate
     medium, prompt = small("audio/quickstart_speech.yaml").medium, tmp_path / "prompt.wav"
     signal, _ = medium.read(next((SAMPLES / "speech" / "val").glob("*.flac")))
     medium.write(prompt, signal[:, 16000:24000], SignalInfo(16000, 1, (8000,)))

@@ -98,28 +98,47 @@ def load_language(source: str | Path, trust: bool = False) -> Language:
     ``trust``: the checkpoint may name classes from outside this package. Raises CodecError when it is damaged, holds no
     language model, or names a codec that is not the one it was trained on.
     """
-    path = locate(source)
-    if not path.is_file():
-        raise CodecError(f"{source} is no run of a language model: give the folder that train.py --run made")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        node = dict(checkpoint[KEY])
-        identity, state = node.pop("identity"), checkpoint["state_dict"]
-        weights = {k.removeprefix("language."): v for k, v in state.items() if k.startswith("language.")}
-    except Exception as error:  # torch.load has no common base for what damaged or hostile files raise
-        reason = " ".join(str(error).split())[:200]
-        raise CodecError(f"{path} is no checkpoint of a language model ({reason}): train one first") from error
+    path, checkpoint = _checkpoint(source)
+    node = dict(checkpoint[KEY])
+    identity = node.pop("identity", None)
     language = _build(node, str(path), trust)
     if language.material.identity != identity:
         raise CodecError(
             f"{path} was trained on codes of {identity}, the codec that it names is {language.material.identity}: "
             "put that codec back"
         )
+    _fill(language, checkpoint, path)
+    return language.eval()
+
+
+def load_weights(language: Language, source: str | Path) -> None:
+    """Take the weights of an earlier run. Raises CodecError when they do not fit."""
+    path, checkpoint = _checkpoint(source)
+    _fill(language, checkpoint, path)
+
+
+def _checkpoint(source: str | Path) -> tuple[Path, dict[str, Any]]:
+    path = locate(source)
+    if not path.is_file():
+        raise CodecError(f"{source} is no run of a language model: give the folder that train.py --run made")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        sound = bool(checkpoint[KEY].items()) and bool(checkpoint["state_dict"].items())
+    except Exception as error:  # torch.load has no common base for what damaged or hostile files raise
+        reason = " ".join(str(error).split())[:200]
+        raise CodecError(f"{path} is no checkpoint of a language model ({reason}): train one first") from error
+    if not sound:
+        raise CodecError(f"{path} is no checkpoint of a language model: train one first")
+    return path, checkpoint
+
+
+def _fill(language: Language, checkpoint: dict[str, Any], path: Path) -> None:
+    state = checkpoint["state_dict"].items()
+    weights = {name.removeprefix(f"{KEY}."): tensor for name, tensor in state if str(name).startswith(f"{KEY}.")}
     try:
         language.load_state_dict(weights)
     except RuntimeError as error:
         raise CodecError(f"weights of {path} do not fit its config: {' '.join(str(error).split())[:200]}") from error
-    return language.eval()
 
 
 def _build(node: dict[str, Any], source: str, trust: bool) -> Language:

@@ -1,22 +1,18 @@
-"""The Lightning module that trains language models of codes: one optimizer, automatic, skipped non-finite steps."""
+"""The Lightning module that trains language models of codes."""
 
 import math
-from typing import Any
 
-import lightning as L
 import torch
-from torch import Tensor
-from torch.optim import Optimizer
+from torch import Tensor, nn
 
-from neuralcodecs.lm.language import KEY, Language, facts
+from neuralcodecs.lm.language import KEY, Language, facts, load_weights
 from neuralcodecs.training.data import Batch
-from neuralcodecs.training.guard import Guard
-from neuralcodecs.training.optimization import Optimization
+from neuralcodecs.training.optimization import Optimization, Optimized
 from neuralcodecs.training.seeds import derive
 from neuralcodecs.training.terms import Term
 
 
-class LanguageTask(L.LightningModule):
+class LanguageTask(Optimized):
     """Trains a language model of codes; needs a ``CodeDataModule``.
 
     Args:
@@ -25,10 +21,8 @@ class LanguageTask(L.LightningModule):
     """
 
     def __init__(self, language: Language, optimization: Optimization) -> None:
-        super().__init__()
+        super().__init__(optimization)
         self.language = language
-        self.optimization = optimization
-        self.guard = Guard(optimization.patience)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         torch.manual_seed(derive(batch.seed, self.global_rank))  # dropout; a function of the batch, never of history
@@ -36,8 +30,7 @@ class LanguageTask(L.LightningModule):
         self.guard.watch({"information": Term(loss, 1.0)})
         self.log("train/bits_per_code", loss.detach() / math.log(2), prog_bar=True, batch_size=len(batch.signal))
         self.log("train/skipped_steps", float(self.guard.skipped), batch_size=len(batch.signal))
-        # here and not in on_train_batch_end, which Lightning calls after the callbacks that write checkpoints
-        self.trainer.datamodule.next_batch = batch.index + 1  # type: ignore[attr-defined]
+        self.advance(batch)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -46,31 +39,13 @@ class LanguageTask(L.LightningModule):
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         self._validate("test", batch)
 
-    def configure_optimizers(self) -> Any:
-        settings = self.optimization.groups["codec"].settings
-        optimizer = self.optimization.optimizer([{"params": list(self.parameters()), "name": "language", **settings}])
-        if self.optimization.scheduler is None:
-            return optimizer
-        schedule = self.optimization.scheduler(optimizer)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        return {"codec": list(self.language.parameters())}
 
-    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        gradients = [p.grad for p in self.parameters() if p.grad is not None]
-        if not self.guard.step_is_sound(gradients):
-            for parameter in self.parameters():
-                parameter.grad = None  # with no gradient at all, Adam's moments rest too
+    def start_from(self, source: str) -> None:
+        load_weights(self.language, source)
 
-    def configure_gradient_clipping(
-        self,
-        optimizer: Optimizer,
-        gradient_clip_val: int | float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        clip = self.optimization.groups["codec"].clip or gradient_clip_val
-        if clip:
-            torch.nn.utils.clip_grad_norm_(self.parameters(), clip)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(self, checkpoint: dict[str, object]) -> None:
         checkpoint[KEY] = facts(self.language)
 
     def _validate(self, stage: str, batch: Batch) -> None:
