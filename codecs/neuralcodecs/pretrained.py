@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from torch import Tensor
 
 from neuralcodecs import attached, hub, models
@@ -147,6 +148,21 @@ def build(config: dict[str, Any], source: str, trust: bool = False) -> Codec:
             raise CodecError(
                 f"the config of {source} was refused ({reason}); if it names classes of your own, say --trust"
             ) from error
+
+
+def named(source: str, trust: bool = False) -> Codec:
+    """The codec at ``source``, or one with the weights of seed 0 from a YAML config: a codec's, or a training's."""
+    if not source.endswith((".yaml", ".yml")):
+        return load(source, trust)
+    try:
+        node = yaml.safe_load(Path(source).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise CodecError(f"{source} is no config that can be read: {' '.join(str(error).split())[:200]}") from error
+    if isinstance(node, dict) and isinstance(node.get("model"), dict):
+        node = node["model"].get("init_args", {}).get("codec")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return build(node, source, trust).eval()
 
 
 def fingerprint(codec: Codec) -> bytes:

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neuralcodecs.errors import CodecError
-from neuralcodecs.priors.arithmetic import ACTIVATION, ExactLinear, Lookups, check_alphabet, check_sizes, exact
+from neuralcodecs.layers.exact import exact
+from neuralcodecs.priors.arithmetic import ACTIVATION, ExactLinear, Lookups, check_alphabet, check_sizes
 
 SEEDS = st.integers(0, 2**32 - 1)
 

@@ -177,7 +177,7 @@ def elsewhere(prior: IntegerPrior, codes: Tensor, folder: Path, what: str, varia
     code = f"""if True:
         import hashlib, sys, torch
         from safetensors.torch import load_file
-        from neuralcodecs.priors.arithmetic import exact
+        from neuralcodecs.layers.exact import exact
         from neuralcodecs.priors.integer_autoregressive import {type(prior).__name__} as Kind
         torch.set_num_threads(2)
         state = load_file(sys.argv[1])

@@ -15,9 +15,9 @@ from neuralcodecs import Codec
 from neuralcodecs.coding import Coding
 from neuralcodecs.errors import CodecError
 from neuralcodecs.files import read_codes, write_codes
+from neuralcodecs.pretrained import named
 from neuralcodecs.priors.autoregressive import FactorisedTransformer
 from neuralcodecs.training import EvaluatePrior, Optimization, PriorTask
-from neuralcodecs.training.prior_task import named_codec
 
 TEST = str(sorted((SAMPLES / "speech" / "test").glob("*.flac"))[0])
 
@@ -81,8 +81,8 @@ def test_a_run_of_a_prior_starts_from_an_earlier_one_that_fits(codec: Path, tmp_
 
 def test_a_codec_is_named_by_a_config_or_refused(tmp_path: Path) -> None:
     config = ROOT / "configs" / "audio" / "quickstart_speech.yaml"
-    assert named_codec(str(config)).medium.rate == 16000
+    assert named(str(config)).medium.rate == 16000
     (tmp_path / "empty.yaml").write_text("model: {class_path: x}")
     for source in (tmp_path / "none.yaml", tmp_path / "empty.yaml", tmp_path / "none"):
         with pytest.raises(CodecError):
-            named_codec(str(source))
+            named(str(source))

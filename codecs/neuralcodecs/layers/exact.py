@@ -27,6 +27,7 @@ _LARGEST_SUM = 0.98 * 2**24
 @contextmanager
 def exact() -> Iterator[None]:
     """Without what would round products of integers: autocast, TF32, bfloat16 kernels. No gradients."""
+    # each back end by itself: torch's getter for all of them raises where a user has set one of them
     back_ends = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     before = [back_end.fp32_precision for back_end in back_ends]
     for back_end in back_ends:

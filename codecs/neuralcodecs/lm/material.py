@@ -6,19 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 from jaxtyping import Int64
 from torch import Tensor
 
 from neuralcodecs.atomic import atomic
 from neuralcodecs.checkpoints import digest
-from neuralcodecs.codec import Codec
 from neuralcodecs.codes import Codes, Shape, Stream
 from neuralcodecs.configured import Configured
 from neuralcodecs.errors import CodecError
 from neuralcodecs.evaluation.measure import evaluating
 from neuralcodecs.medium import SignalInfo
-from neuralcodecs.pretrained import build, fingerprint, load
+from neuralcodecs.pretrained import fingerprint, named
 
 FOLDER = Path("~/.cache/neuralcodecs/codes")
 UNITS = {1: "second", 2: "pixel"}
@@ -80,7 +78,7 @@ class CodecMaterial(Material):
     """
 
     def __init__(self, model: str, levels: int | None = None, cache: str | None = None) -> None:
-        self.codec = _codec(model)
+        self.codec = named(model)
         if self.codec.scaler is not None:
             raise CodecError(f"{model} has a scaler, whose numbers are no codes of a language model: use one without")
         self.levels = self.codec.check_levels(levels)
@@ -163,16 +161,3 @@ class Bytes(Material):
     def write(self, path: Path, codes: Int64[Tensor, "rows *grid"], shape: Shape) -> None:
         with atomic(path) as temporary:
             temporary.write_bytes(codes[0].cpu().numpy().astype(np.uint8).tobytes())
-
-
-def _codec(model: str) -> Codec:
-    if not model.endswith((".yaml", ".yml")):
-        return load(model)
-    try:
-        node = yaml.safe_load(Path(model).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise CodecError(f"{model} is no config that can be read: {' '.join(str(error).split())[:200]}") from error
-    training = node.get("model") if isinstance(node, dict) else None
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return build(training["init_args"]["codec"] if training else node, model).eval()

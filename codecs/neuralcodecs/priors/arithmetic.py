@@ -5,9 +5,6 @@ matrix products, below 2**53 in what float64 computes. Rounding is floor(x + 1/2
 networks for entropy models: https://openreview.net/forum?id=S1zz2i0cY7.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
@@ -37,22 +34,6 @@ ABSENT = -(1 << 24)
 LARGEST_SHIFT = 20
 LARGEST_WEIGHT = 2047
 LARGEST_ACCUMULATOR = 0.98 * 2**24
-
-
-@contextmanager
-def exact() -> Iterator[None]:
-    """Without what would round matrix products of integers: autocast, TF32, bfloat16 kernels. No gradients."""
-    # each back end by itself: torch's getter for all of them raises where a user has set one of them
-    back_ends = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-    before = [back_end.fp32_precision for back_end in back_ends]
-    for back_end in back_ends:
-        back_end.fp32_precision = "ieee"
-    try:
-        with torch.no_grad(), torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
-            yield
-    finally:
-        for back_end, precision in zip(back_ends, before, strict=True):
-            back_end.fp32_precision = precision
 
 
 def rounded(x: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from neuralcodecs.codes import Shape
 from neuralcodecs.configured import Configured
 from neuralcodecs.errors import CodecError
+from neuralcodecs.layers.exact import exact
 from neuralcodecs.priors.arithmetic import (
     RESIDUAL,
     Lookups,
     check_alphabet,
     check_sizes,
-    exact,
 )
 from neuralcodecs.priors.prior import State, TokenPrior, before, table_bits
 from neuralcodecs.priors.stack import Cache, IntegerEmbeddings, IntegerHead, IntegerStack

@@ -13,7 +13,8 @@ from torch.nn import functional as F
 
 from neuralcodecs.codes import Shape
 from neuralcodecs.errors import CodecError
-from neuralcodecs.priors.arithmetic import RESIDUAL, Lookups, check_alphabet, check_sizes, exact
+from neuralcodecs.layers.exact import exact
+from neuralcodecs.priors.arithmetic import RESIDUAL, Lookups, check_alphabet, check_sizes
 from neuralcodecs.priors.grid import Schedule, groups_of, offsets, table_size, times_of, visible
 from neuralcodecs.priors.integer import Sealed
 from neuralcodecs.priors.prior import check_range, interval_bits

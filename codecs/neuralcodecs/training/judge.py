@@ -22,10 +22,10 @@ from neuralcodecs.evaluation.results import append_csv, summary, table, write_js
 from neuralcodecs.evaluation.run import named_files
 from neuralcodecs.pretrained import fingerprint
 from neuralcodecs.training.average import WeightAverage
-from neuralcodecs.training.checkpoint import AtomicCheckpointIO
+from neuralcodecs.training.judging import JudgesSaved
 
 
-class EvaluateCheckpoints(L.Callback):
+class EvaluateCheckpoints(JudgesSaved):
     """Judges every checkpoint that the run saves on real files, and writes the figures beside it.
 
     Runs on rank 0 with the averaged weights, by the code path of ``neuralcodecs evaluate``.
@@ -68,7 +68,7 @@ class EvaluateCheckpoints(L.Callback):
         self._metrics = pl_module.codec.medium.metrics(self.weights)
         files = named_files([Path(place) for place in self.data], self._files)
         self._protocol = protocol(self._metrics, files, {})
-        checkpoint_io(trainer).saved.clear()
+        super().on_fit_start(trainer, pl_module)
         later = trainer.callbacks[trainer.callbacks.index(self) :]  # type: ignore[attr-defined]
         if self.every_n_train_steps and any(isinstance(callback, WeightAverage) for callback in later):
             raise CodecError("EvaluateCheckpoints with every_n_train_steps must come after WeightAverage in callbacks")
@@ -83,17 +83,7 @@ class EvaluateCheckpoints(L.Callback):
         figures = trainer.strategy.broadcast(figures)  # every rank decides alike what to save
         trainer.callback_metrics.update({name: torch.tensor(value) for name, value in figures.items()})
 
-    def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        self._judge_new(trainer, pl_module)  # the weights are still those saved at the end of the last batch
-
-    def on_fit_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        self._judge_new(trainer, pl_module)
-
-    def _judge_new(self, trainer: L.Trainer, pl_module: Any) -> None:
-        io = checkpoint_io(trainer)
-        paths, io.saved = io.saved, []
-        if not paths or not trainer.is_global_zero:
-            return
+    def judge(self, trainer: L.Trainer, pl_module: Any, paths: list[Path]) -> None:
         codec: Codec = pl_module.codec
         evaluation = self._evaluate(trainer, pl_module)
         with self._averaged(trainer, codec):
@@ -154,13 +144,3 @@ def monitored(evaluation: Evaluation) -> dict[str, float]:
         for setting in evaluation.settings
         for name, value in summary(setting).items()
     }
-
-
-def checkpoint_io(trainer: L.Trainer) -> AtomicCheckpointIO:
-    """The run's checkpoint writer, which knows what was saved; raises CodecError when it is another one."""
-    io = trainer.strategy.checkpoint_io
-    if not isinstance(io, AtomicCheckpointIO):
-        raise CodecError(
-            "EvaluateCheckpoints needs plugins=[AtomicCheckpointIO()] in the Trainer, as train.py gives it"
-        )
-    return io

@@ -10,10 +10,10 @@ from lightning.pytorch.utilities import rank_zero_info
 from neuralcodecs.atomic import atomic
 from neuralcodecs.evaluation.measure import find_files
 from neuralcodecs.lm.score import score, table
-from neuralcodecs.training.judge import checkpoint_io
+from neuralcodecs.training.judging import JudgesSaved
 
 
-class JudgeLanguage(L.Callback):
+class JudgeLanguage(JudgesSaved):
     """Measures every checkpoint that the run saves on files kept out of training, and writes the figures beside it.
 
     ``step=N.metrics.json`` and ``metrics.json``, the log, and ``eval/...`` of the logger. Runs on rank 0.
@@ -30,19 +30,9 @@ class JudgeLanguage(L.Callback):
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         self._files = find_files(self.data, pl_module.language.material.suffixes, self.limit)
-        checkpoint_io(trainer).saved.clear()
+        super().on_fit_start(trainer, pl_module)
 
-    def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        self._judge_new(trainer, pl_module)  # the weights are still those saved at the end of the last batch
-
-    def on_fit_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        self._judge_new(trainer, pl_module)
-
-    def _judge_new(self, trainer: L.Trainer, pl_module: Any) -> None:
-        io = checkpoint_io(trainer)
-        paths, io.saved = io.saved, []
-        if not paths or not trainer.is_global_zero:
-            return
+    def judge(self, trainer: L.Trainer, pl_module: Any, paths: list[Path]) -> None:
         figures = score(pl_module.language, self._files)
         for path in paths:
             text = json.dumps({"checkpoint": path.name, "step": trainer.global_step, **figures}, indent=2)

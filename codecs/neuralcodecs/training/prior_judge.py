@@ -13,14 +13,14 @@ from neuralcodecs.learned_coders import coder_of
 from neuralcodecs.prior_coders import StaticPriorCoder
 from neuralcodecs.priors.counted import StaticPrior
 from neuralcodecs.sources import entries
-from neuralcodecs.training.judge import checkpoint_io
+from neuralcodecs.training.judging import JudgesSaved
 from neuralcodecs.training.prior_task import PriorTask
 
 MODEL = "model"
 """Folder, in that of the run, of the codec with its priors."""
 
 
-class EvaluatePrior(L.Callback):
+class EvaluatePrior(JudgesSaved):
     """Judges the prior of every checkpoint on a test folder, in float, in exact integers and in bits really written.
 
     Beside it nominal bits, a static prior counted on the training files, and an adaptive one. Runs on rank 0. When
@@ -46,23 +46,17 @@ class EvaluatePrior(L.Callback):
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         self._files = find_files(self.data, pl_module.codec.medium.suffixes, self.limit)  # fail now, not in an hour
-        checkpoint_io(trainer).saved.clear()
-
-    def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        self._judge_new(trainer, pl_module)  # the weights are still those saved at the end of the last batch
+        super().on_fit_start(trainer, pl_module)
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        self._judge_new(trainer, pl_module)
+        super().on_fit_end(trainer, pl_module)
         if trainer.is_global_zero:
             folder = Path(trainer.default_root_dir) / MODEL
             publish(pl_module, self._prepare(trainer, pl_module), folder)
             rank_zero_info(f"codec and priors in {folder}: neuralcodecs encode -m {folder}")
 
-    def _judge_new(self, trainer: L.Trainer, task: PriorTask) -> None:
-        io = checkpoint_io(trainer)
-        paths, io.saved = io.saved, []
-        if not paths or not trainer.is_global_zero:
-            return
+    def judge(self, trainer: L.Trainer, pl_module: Any, paths: list[Path]) -> None:
+        task: PriorTask = pl_module
         static = self._prepare(trainer, task)
         exported = task.prior.export()
         with evaluating(task):

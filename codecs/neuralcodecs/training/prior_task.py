@@ -5,17 +5,14 @@ signals --frozen codec, random number of levels--> codes --prior--> bits of a co
 
 import random
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from jaxtyping import Int64
 from torch import Tensor, nn
 
-from neuralcodecs.codec import Codec
 from neuralcodecs.errors import CodecError
-from neuralcodecs.pretrained import build, load, locate
+from neuralcodecs.pretrained import locate, named
 from neuralcodecs.priors.learned import LearnedPrior
 from neuralcodecs.training.data import Batch
 from neuralcodecs.training.optimization import Optimization, Optimized
@@ -40,7 +37,7 @@ class PriorTask(Optimized):
 
     def __init__(self, codec: str, prior: PriorFactory, optimization: Optimization, trust: bool = False) -> None:
         super().__init__(optimization)
-        self.codec = named_codec(codec, trust).requires_grad_(False).eval()
+        self.codec = named(codec, trust).requires_grad_(False).eval()
         self.prior = prior(self.codec.quantizer.codebook_sizes)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -90,18 +87,3 @@ class PriorTask(Optimized):
         codes = self.codec.encode(batch.signal, None, batch.shapes)
         bits = [self.prior.bits(item[STREAM]) for item in codes.items()]
         self.log(f"{stage}/loss", torch.stack(bits).mean(), batch_size=len(bits), sync_dist=True, prog_bar=True)
-
-
-def named_codec(source: str, trust: bool = False) -> Codec:
-    """The codec at ``source``, or a fresh one from a YAML config: of a codec, or of a training that makes one."""
-    path = Path(source)
-    if path.suffix not in (".yaml", ".yml"):
-        return load(source, trust)
-    if not path.is_file():
-        raise CodecError(f"no config at {path}: name a codec's checkpoint, folder or YAML file")
-    node = yaml.safe_load(path.read_text())
-    if isinstance(node, dict) and "model" in node:
-        node = node["model"].get("init_args", {}).get("codec")
-    if not isinstance(node, dict):
-        raise CodecError(f"{path} holds no codec: name a codec's config, or a training's with model.init_args.codec")
-    return build(node, source, trust)
