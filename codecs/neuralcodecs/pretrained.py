@@ -160,6 +160,8 @@ def named(source: str, trust: bool = False) -> Codec:
         raise CodecError(f"{source} is no config that can be read: {' '.join(str(error).split())[:200]}") from error
     if isinstance(node, dict) and isinstance(node.get("model"), dict):
         node = node["model"].get("init_args", {}).get("codec")
+    if not isinstance(node, dict):
+        raise CodecError(f"{source} holds no codec: name a codec's config, or a training's with model.init_args.codec")
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return build(node, source, trust).eval()
