@@ -1,7 +1,19 @@
 """Configs with smaller networks of the same structure: full-size ones take minutes on a CPU."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+import yaml
+from conftest import ROOT
+
+
+def _codec(path: Path) -> Any:
+    return yaml.safe_load(path.read_text())["model"]["init_args"].get("codec")
+
+
+CODECS = {path: _codec(path) for path in sorted((ROOT / "configs").rglob("*.yaml")) if isinstance(_codec(path), dict)}
+"""The codec of every config that makes one: those of priors and language models name the run of another."""
 
 WIDTHS = {
     "filters": 8,

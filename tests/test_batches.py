@@ -4,14 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
-from conftest import ROOT
-from narrowing import WIDTHS, narrow
+from narrowing import CODECS, WIDTHS, narrow
 
 from neuralcodecs import Codec, Codes
 from neuralcodecs.pretrained import build
 
-CONFIGS = [p for p in sorted((ROOT / "configs").rglob("*.yaml")) if "codec:" in p.read_text()]
 CAPS = WIDTHS | {"codebook_size": 24, "segment": 4000}
 
 
@@ -33,10 +30,9 @@ def learned(codec: Codec) -> Codec:
     return codec.eval()
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", CODECS, ids=lambda path: path.stem)
 def test_a_batch_is_its_items(path: Path) -> None:
-    config = yaml.safe_load(path.read_text())["model"]["init_args"]["codec"]
-    codec = learned(build(narrow(config, CAPS), path.name))
+    codec = learned(build(narrow(CODECS[path], CAPS), path.name))
     items = [0.3 * torch.randn(1, codec.encoder.channels, *shape) for shape in shapes(codec)]
     largest = [max(axis) for axis in zip(*shapes(codec), strict=True)]
     batch = torch.full((len(items), codec.encoder.channels, *largest), 7.0)  # padding that would be noticed

@@ -9,23 +9,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 from bitstream_examples import audio, banded, decode, duet, image
-from conftest import ROOT
 from mutations import Mutation
-from narrowing import narrow
+from narrowing import CODECS, narrow
 
 from neuralcodecs import Codec, Codes
 from neuralcodecs.bitstream import UNKNOWN, Header, Reader, Writer
-from neuralcodecs.codes import Stream
+from neuralcodecs.codes import FREE, Stream
 from neuralcodecs.files import check_header, read_codes, write_codes
 from neuralcodecs.medium import SignalInfo
-from neuralcodecs.pieces import scale_stream
 from neuralcodecs.pretrained import build, fingerprint
 
 Values = tuple[np.ndarray, ...]
 
-CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+CONFIGS = list(CODECS)
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ class Victim:
 def narrow_codec(config: Path) -> Codec:
     """The same weights, hence the same fingerprint, each time."""
     torch.manual_seed(0)
-    return build(narrow(yaml.safe_load(config.read_text()))["model"]["init_args"]["codec"], config.name).eval()
+    return build(narrow(CODECS[config]), config.name).eval()
 
 
 def victims(folder: Path, configs: list[Path] | None = None) -> list[Victim]:
@@ -82,8 +79,9 @@ def _of_codec(name: str, codec: Codec, folder: Path) -> list[Victim]:
 
     found = []
     for size, shape, levels in (("short", _short(codec), 2), ("long", _long(codec), 1)):
-        known = _written(codec, identity, path, drawn(codec, shape, min(levels, len(codec.quantizer.codebook_sizes))))
-        for form, data in (("known", known), ("open", _opened(known))):
+        known = _written(codec, identity, path, drawn(codec, shape, min(levels, codec.quantizer.most_levels)))
+        # streams of pictures whose coders belong to the codec are never begun without their length
+        for form, data in [("known", known)] + ([] if codec.sided else [("open", _opened(known))]):
             found.append(Victim(f"{name} {size} {form}", data, read, lambda header: check_header(codec, header, path)))
     return found
 
@@ -91,28 +89,36 @@ def _of_codec(name: str, codec: Codec, folder: Path) -> list[Victim]:
 def drawn(codec: Codec, shape: tuple[int, ...], levels: int) -> Codes:
     """Codes as the codec would make them of a signal of ``shape``, with values from nowhere."""
     rng = np.random.default_rng(len(shape))
-    grid, sizes = codec.grid(shape), codec.quantizer.codebook_sizes[:levels]
-    values = torch.from_numpy(np.stack([rng.integers(0, size, grid) for size in sizes]))[None]
-    streams = [Stream("codes", values, sizes, (grid,))]
-    if codec.scaler is not None:
-        streams.append(scale_stream([torch.tensor([0.1]) for _ in codec.pieces(shape)]))
+    streams = []
+    for name, alphabet, grid in codec.layouts(shape, levels):
+        size = tuple(5 if n == FREE else n for n in grid)
+        values = torch.from_numpy(np.stack([rng.integers(0, size_of, size) for size_of in alphabet]))[None]
+        streams.append(Stream(name, values, alphabet, (size,)))
     return Codes(tuple(streams), (shape,))
 
 
 def _short(codec: Codec) -> tuple[int, ...]:
     """A few hundred bytes of codes at most; of audio 1.2 s, hence two pieces where a piece is a second."""
-    return (codec.medium.rate * 6 // 5,) if codec.medium.rate else tuple(3 * s + 1 for s in codec.encoder.strides)
+    return (
+        (codec.medium.rate * 6 // 5,)
+        if len(codec.encoder.strides) == 1
+        else tuple(3 * s + 1 for s in codec.encoder.strides)
+    )
 
 
 def _long(codec: Codec) -> tuple[int, ...]:
     """Audio of more than two chunks; a picture of several rows or tiles."""
-    return (codec.medium.rate * 21 + 5,) if codec.medium.rate else tuple(9 * s + 5 for s in codec.encoder.strides)
+    return (
+        (codec.medium.rate * 21 + 5,)
+        if len(codec.encoder.strides) == 1
+        else tuple(9 * s + 5 for s in codec.encoder.strides)
+    )
 
 
 def _written(codec: Codec, identity: bytes, path: Path, codes: Codes) -> bytes:
     shape = codes.shapes[0]
     info = SignalInfo(codec.medium.rate, codec.medium.channels, shape)
-    if info.rate:  # an original of half the rate, as it would come from another file
+    if len(shape) == 1:  # an original of half the rate, as it would come from another file
         info = SignalInfo(info.rate // 2, 3, (-(-shape[0] // 2), *shape[1:]))
     write_codes(path, codec, codes, info, identity, {"title": "Übung", "name": "a.wav"})
     return path.read_bytes()
