@@ -14,9 +14,11 @@ from tiny import tiny_codec, tiny_data, tiny_trainer
 from neuralcodecs import Codec
 from neuralcodecs.coding import Coding
 from neuralcodecs.errors import CodecError
+from neuralcodecs.evaluation.prior_rates import count, encode_files
 from neuralcodecs.files import read_codes, write_codes
 from neuralcodecs.priors.autoregressive import FactorisedTransformer
 from neuralcodecs.training import EvaluatePrior, Optimization, PriorTask
+from neuralcodecs.training.prior_judge import publish
 from neuralcodecs.training.prior_task import named_codec
 
 TEST = str(sorted((SAMPLES / "speech" / "test").glob("*.flac"))[0])
@@ -86,3 +88,17 @@ def test_a_codec_is_named_by_a_config_or_refused(tmp_path: Path) -> None:
     for source in (tmp_path / "none.yaml", tmp_path / "empty.yaml", tmp_path / "none"):
         with pytest.raises(CodecError):
             named_codec(str(source))
+
+
+def test_a_prior_whose_export_is_lossy_is_not_published(codec: Path, tmp_path: Path) -> None:
+    made = task(codec)
+    coded = encode_files(made.codec, [Path(TEST)], [3])[3]
+    static = count(made.codec, coded)
+    publish(made, static, coded, tmp_path / "fair")
+    assert Codec.from_pretrained(tmp_path / "fair").priors.keys() == {"learned", "static"}
+    with torch.no_grad():
+        made.prior.head.linear.weight *= 400  # probabilities as sharp as those of a prior that was trained for too long
+    with pytest.raises(CodecError, match=r"exact integers cost .*more than 0.100%.*most_loss"):
+        publish(made, static, coded, tmp_path / "lossy")
+    assert not (tmp_path / "lossy").exists()
+    publish(made, static, coded, tmp_path / "lossy", most_loss=100.0)
