@@ -122,7 +122,8 @@ class AdaptivePrior(TokenPrior[CountState]):
         self.check(codes, cond)
         size, levels = self.present.shape[1], codes.shape[1]
         counts = self.present[:levels].repeat(len(codes), 1, 1)
-        lower, upper = [], []
+        lower: list[Tensor] = []
+        upper: list[Tensor] = []
         for block in codes.split(max(1, TABLE_ENTRIES // counts.numel()), 2):
             own = F.one_hot(block.transpose(1, 2), size)
             seen = own.cumsum(1) - own
