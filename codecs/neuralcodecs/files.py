@@ -190,7 +190,8 @@ def levels_for(codec: Codec, bitrate: float) -> int:
     rates = nominal_rates(codec)
     fitting = [levels for levels, rate in enumerate(rates, 1) if rate <= bitrate * (1 + 1e-9)]
     if not fitting:
-        raise CodecError(f"bitrate {bitrate:g}: this codec starts at {rates[0]:.3g} {codec.medium.unit}")
+        coded = "" if not codec.quantizer.coders() else " before entropy coding: choose with --levels instead"
+        raise CodecError(f"bitrate {bitrate:g}: this codec starts at {rates[0]:.3g} {codec.medium.unit}{coded}")
     return fitting[-1]
 
 

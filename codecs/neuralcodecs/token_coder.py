@@ -149,10 +149,9 @@ class LaneCoder(TokenCoder):
         lower, upper = [], []
         for first in range(0, len(lanes), together):
             part = lanes[first : first + together]
-            tables = self.prior.teacher_forced(part, None if cond is None else cond[first : first + together])
-            symbols = part.transpose(1, 2).unsqueeze(-1)
-            lower.append(tables.gather(-1, symbols).squeeze(-1).cpu().numpy())
-            upper.append(tables.gather(-1, symbols + 1).squeeze(-1).cpu().numpy())
+            ends = self.prior.intervals(part, None if cond is None else cond[first : first + together])
+            lower.append(ends[0].cpu().numpy())
+            upper.append(ends[1].cpu().numpy())
         return np.concatenate(lower), np.concatenate(upper)
 
     def _in_order(self, values: np.ndarray, lengths: list[int], levels: int) -> Int64[np.ndarray, " symbols"]:

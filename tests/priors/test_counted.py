@@ -12,8 +12,9 @@ from stepped import stepped
 
 from neuralcodecs.bitstream.range_coder import TOTAL, check_table, table_of, uniform_table
 from neuralcodecs.errors import CodecError
+from neuralcodecs.priors import counted
 from neuralcodecs.priors.counted import AdaptivePrior, StaticPrior
-from neuralcodecs.priors.prior import table_bits, tables_of
+from neuralcodecs.priors.prior import ends_of, table_bits, tables_of
 
 
 @settings(max_examples=40, deadline=None)
@@ -90,3 +91,20 @@ def test_alphabets_beyond_a_table_are_refused(
 def test_increments_that_could_overflow_are_refused() -> None:
     with pytest.raises(CodecError, match="increment"):
         AdaptivePrior((5,), increment=1025)
+
+
+def test_adaptive_tables_are_made_in_bounded_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The intervals of all codes at once, with no more table entries at a time than are allowed."""
+    made: list[int] = []
+
+    def spied(counts: torch.Tensor, alphabet: tuple[int, ...]) -> torch.Tensor:
+        made.append(counts.numel())
+        return tables_of(counts, alphabet)
+
+    prior, codes = AdaptivePrior((300, 4096)), torch.randint(0, 300, (2, 2, 200))
+    expected = ends_of(prior.teacher_forced(codes), codes)
+    monkeypatch.setattr(counted, "tables_of", spied)
+    for ends, whole in zip(prior.intervals(codes), expected, strict=True):
+        assert torch.equal(ends, whole)
+    assert len(made) > 2 and max(made) <= counted.TABLE_ENTRIES
+    assert all(ends.shape == (2, 0, 2) for ends in prior.intervals(codes[..., :0]))

@@ -14,10 +14,12 @@ from tiny import tiny_codec, tiny_data, tiny_trainer
 from neuralcodecs import Codec
 from neuralcodecs.coding import Coding
 from neuralcodecs.errors import CodecError
+from neuralcodecs.evaluation.prior_rates import count, encode_files
 from neuralcodecs.files import read_codes, write_codes
 from neuralcodecs.pretrained import named
 from neuralcodecs.priors.autoregressive import FactorisedTransformer
 from neuralcodecs.training import EvaluatePrior, Optimization, PriorTask
+from neuralcodecs.training.prior_judge import publish
 
 TEST = str(sorted((SAMPLES / "speech" / "test").glob("*.flac"))[0])
 
@@ -86,3 +88,15 @@ def test_a_codec_is_named_by_a_config_or_refused(tmp_path: Path) -> None:
     for source in (tmp_path / "none.yaml", tmp_path / "empty.yaml", tmp_path / "none"):
         with pytest.raises(CodecError):
             named(str(source))
+
+
+def test_a_prior_whose_export_is_lossy_is_not_published(codec: Path, tmp_path: Path) -> None:
+    made = task(codec)
+    coded = encode_files(made.codec, [Path(TEST)], [3])[3]
+    static = count(made.codec, coded)
+    publish(made, static, coded, tmp_path / "fair")
+    assert Codec.from_pretrained(tmp_path / "fair").priors.keys() == {"learned", "static"}
+    # integers of small networks lose nothing that would matter: ask for more than any export can give
+    with pytest.raises(CodecError, match=r"exact integers cost .*more than -50.000%.*most_loss"):
+        publish(made, static, coded, tmp_path / "lossy", most_loss=-0.5)
+    assert not (tmp_path / "lossy").exists()

@@ -7,7 +7,7 @@ from typing import Any
 from neuralcodecs.bitstream.container import Reader
 from neuralcodecs.errors import CodecError
 
-CODERS = {0: "fixed width", 1: "static prior", 2: "adaptive prior", 3: "learned prior"}
+CODERS = {0: "fixed width", 1: "static prior", 2: "adaptive prior", 3: "learned prior", 4: "masked prior"}
 """By the number in the header; others belong to codecs that bring their own."""
 
 

@@ -24,7 +24,7 @@ from neuralcodecs.learned_coders import coder_of
 from neuralcodecs.priors.counted import AdaptivePrior, StaticPrior
 from neuralcodecs.priors.grid import rows_together
 from neuralcodecs.priors.integer import Sealed
-from neuralcodecs.priors.learned import LearnedPrior
+from neuralcodecs.priors.learned import Exported, LearnedPrior
 from neuralcodecs.priors.prior import table_bits
 
 
@@ -91,6 +91,17 @@ def measure(
     return [_rates(codec, n, files, static, model, exported) for n, files in coded.items()]
 
 
+def exported_bits(model: LearnedPrior, exported: Sealed, files: Sequence[Coded]) -> Exported:
+    """What the codes of files take with the float network and with its export, each on its own device."""
+    device, floats, integers = next(model.parameters()).device, 0.0, 0.0
+    for file in files:
+        for piece in file.pieces():
+            with torch.no_grad():
+                floats += float(model.code_bits(piece.to(device)).double().sum())
+            integers += exported.ideal_bits(piece.to(exported.answer.device))
+    return Exported(exported, floats, integers)
+
+
 def table(rates: Sequence[Rates], unit: str) -> str:
     """The rates as text, with the saving of each prior in percent of the nominal rate."""
     names = ("nominal", "static", "adaptive", "learned", "integer", "written")
@@ -114,7 +125,6 @@ def _rates(
     codec: Codec, levels: int, files: Sequence[Coded], static: StaticPrior, model: LearnedPrior, exported: Sealed
 ) -> Rates:
     bits = dict.fromkeys(("nominal", "static", "adaptive", "learned", "integer", "written"), 0.0)
-    device = next(model.parameters()).device
     coder = coder_of(exported, exported.alphabet)
     adaptive = [AdaptivePrior((size,)) for size in codec.quantizer.codebook_sizes[:levels]]
     for file in files:
@@ -126,10 +136,7 @@ def _rates(
             bits["static"] += float((24 - units.double().log2()).sum())
             bits["adaptive"] += table_bits(prior, row)
         bits["written"] += 8 * len(coder.encode(file.values[0], {}))
-        for piece in file.pieces():
-            with torch.no_grad():
-                bits["learned"] += float(model.code_bits(piece.to(device)).double().sum())
-            bits["integer"] += exported.ideal_bits(piece.to(exported.answer.device))
+    _, bits["learned"], bits["integer"] = exported_bits(model, exported, files)
     extent = sum(codec.medium.extent(file.shape) for file in files)
     unit = codec.medium.bitrate(1.0, files[0].shape) * codec.medium.extent(files[0].shape)
     return Rates(levels, len(files), **{name: value * unit / extent for name, value in bits.items()})

@@ -10,9 +10,11 @@ from torch.nn import functional as F
 from neuralcodecs.codes import Shape
 from neuralcodecs.errors import CodecError
 from neuralcodecs.priors.arithmetic import check_alphabet
-from neuralcodecs.priors.prior import TokenPrior, tables_of
+from neuralcodecs.priors.prior import TokenPrior, ends_of, tables_of
 
 LARGEST_TABLE = 2**18
+TABLE_ENTRIES = 2**20
+"""Of an adaptive prior that are computed at once while encoding: 8 MiB, several times."""
 LARGEST_INCREMENT = 1024
 """Over 2**28 positions, more than a file may have, the sums stay below 2**38."""
 
@@ -112,6 +114,24 @@ class AdaptivePrior(TokenPrior[CountState]):
         before = F.pad(seen, (0, 0, 0, 0, 1, 0))[:, : codes.shape[2]]
         levels = codes.shape[1]
         return tables_of(self.present[:levels] + self.increment * before, self.alphabet[:levels])
+
+    def intervals(
+        self, codes: Int64[Tensor, "b q n"], cond: Int64[Tensor, "_ c m"] | None = None
+    ) -> tuple[Int64[Tensor, "b n q"], Int64[Tensor, "b n q"]]:
+        """Block after block of positions: the tables of a chunk are gigabytes where alphabets are large."""
+        self.check(codes, cond)
+        size, levels = self.present.shape[1], codes.shape[1]
+        counts = self.present[:levels].repeat(len(codes), 1, 1)
+        lower: list[Tensor] = []
+        upper: list[Tensor] = []
+        for block in codes.split(max(1, TABLE_ENTRIES // counts.numel()), 2):
+            own = F.one_hot(block.transpose(1, 2), size)
+            seen = own.cumsum(1) - own
+            tables = tables_of(counts.unsqueeze(1) + self.increment * seen, self.alphabet[:levels])
+            for ends, found in zip((lower, upper), ends_of(tables, block), strict=True):
+                ends.append(found)
+            counts = counts + self.increment * own.sum(1)
+        return torch.cat(lower, 1), torch.cat(upper, 1)
 
     def start(
         self, lanes: int, levels: int, cond: Int64[Tensor, "_ c m"] | None = None

@@ -71,7 +71,7 @@ def check_loss(exported: Exported, limit: float = LIMIT) -> None:
     if exported.loss > limit:
         raise CodecError(
             f"exact integers cost {exported.loss:.3%} of the bits, more than {limit:.3%}: "
-            "fine-tune with weight decay, or raise the limit"
+            "train on with weight decay, or allow it (most_loss of EvaluatePrior)"
         )
 
 

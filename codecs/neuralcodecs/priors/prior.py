@@ -50,6 +50,12 @@ class TokenPrior(Configured, nn.Module, ABC, Generic[State]):
     ) -> Int64[Tensor, "b n q v"]:
         """The tables of all codes. Raises CodecError for codes outside the alphabet."""
 
+    def intervals(
+        self, codes: Int64[Tensor, "b q n"], cond: Int64[Tensor, "_ c m"] | None = None
+    ) -> tuple[Int64[Tensor, "b n q"], Int64[Tensor, "b n q"]]:
+        """Lower and upper end of the interval of each code in its table of ``teacher_forced``."""
+        return ends_of(self.teacher_forced(codes, cond), codes)
+
     @abstractmethod
     def start(
         self, lanes: int, levels: int, cond: Int64[Tensor, "_ c m"] | None = None
@@ -114,13 +120,23 @@ def before(codes: Int64[Tensor, "b q n"], alphabet: Shape) -> Int64[Tensor, "b n
     return torch.cat([first, codes[..., :-1]], -1).transpose(1, 2)
 
 
+def ends_of(
+    tables: Int64[Tensor, "b n q v"], codes: Int64[Tensor, "b q n"]
+) -> tuple[Int64[Tensor, "b n q"], Int64[Tensor, "b n q"]]:
+    """Lower and upper end of the interval of each code."""
+    symbols = codes.transpose(1, 2).unsqueeze(-1)
+    return tables.gather(-1, symbols).squeeze(-1), tables.gather(-1, symbols + 1).squeeze(-1)
+
+
 def table_bits(prior: TokenPrior, codes: Int64[Tensor, "b q n"], cond: Int64[Tensor, "_ c m"] | None = None) -> float:
     """Bits that the codes take with the tables of ``prior``, as written but for the coder's few at the end."""
-    return interval_bits(prior.teacher_forced(codes, cond), codes)
+    return _bits(*prior.intervals(codes, cond))
 
 
 def interval_bits(tables: Int64[Tensor, "b n q v"], codes: Int64[Tensor, "b q n"]) -> float:
     """Bits that codes take with their tables."""
-    symbols = codes.transpose(1, 2).unsqueeze(-1)
-    units = tables.gather(-1, symbols + 1) - tables.gather(-1, symbols)
-    return float((PRECISION - units.double().log2()).sum())
+    return _bits(*ends_of(tables, codes))
+
+
+def _bits(lower: Tensor, upper: Tensor) -> float:
+    return float((PRECISION - (upper - lower).double().log2()).sum())

@@ -1,6 +1,7 @@
 """Evaluation of a prior at every checkpoint: the rates of real files, and at the end the model with its priors."""
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,19 @@ import lightning as L
 from lightning.pytorch.utilities import rank_zero_info
 
 from neuralcodecs.evaluation.measure import evaluating, find_files
-from neuralcodecs.evaluation.prior_rates import Coded, count, encode_files, measure, table, write_rates
+from neuralcodecs.evaluation.prior_rates import (
+    Coded,
+    count,
+    encode_files,
+    exported_bits,
+    measure,
+    table,
+    write_rates,
+)
 from neuralcodecs.learned_coders import coder_of
 from neuralcodecs.prior_coders import StaticPriorCoder
 from neuralcodecs.priors.counted import StaticPrior
+from neuralcodecs.priors.learned import LIMIT, check_loss
 from neuralcodecs.sources import entries
 from neuralcodecs.training.judging import JudgesSaved
 from neuralcodecs.training.prior_task import PriorTask
@@ -31,15 +41,22 @@ class EvaluatePrior(JudgesSaved):
         limit: at most so many of them, the first in sorted order; None takes all.
         levels: numbers of levels to judge; None takes the quantizer's own.
         counted: at most so many training files are counted for the static prior.
+        most_loss: share of the bits that rounding to integers may cost; a prior that loses more is not published.
     """
 
     def __init__(
-        self, data: list[str], limit: int | None = None, levels: list[int] | None = None, counted: int = 1000
+        self,
+        data: list[str],
+        limit: int | None = None,
+        levels: list[int] | None = None,
+        counted: int = 1000,
+        most_loss: float = LIMIT,
     ) -> None:
         self.data = data
         self.limit = limit
         self.levels = levels
         self.counted = counted
+        self.most_loss = most_loss
         self._files: list[Path] = []
         self._coded: dict[int, list[Coded]] = {}
         self._static: StaticPrior | None = None
@@ -52,7 +69,9 @@ class EvaluatePrior(JudgesSaved):
         super().on_fit_end(trainer, pl_module)
         if trainer.is_global_zero:
             folder = Path(trainer.default_root_dir) / MODEL
-            publish(pl_module, self._prepare(trainer, pl_module), folder)
+            static = self._prepare(trainer, pl_module)
+            with evaluating(pl_module):
+                publish(pl_module, static, self._coded[max(self._coded)], folder, self.most_loss)
             rank_zero_info(f"codec and priors in {folder}: neuralcodecs encode -m {folder}")
 
     def judge(self, trainer: L.Trainer, pl_module: Any, paths: list[Path]) -> None:
@@ -85,9 +104,16 @@ class EvaluatePrior(JudgesSaved):
         return self._static
 
 
-def publish(task: PriorTask, static: StaticPrior, folder: Path) -> None:
-    """Write the codec with both priors, so that ``encode`` uses them. Raises CodecError for a lossy export."""
+def publish(
+    task: PriorTask, static: StaticPrior, coded: Sequence[Coded], folder: Path, most_loss: float = LIMIT
+) -> None:
+    """Write the codec with both priors, so that ``encode`` uses them; ``coded``: what the export is measured on.
+
+    Raises CodecError, and writes nothing, for an export that costs more than ``most_loss`` of the bits.
+    """
+    exported = task.prior.export()
+    check_loss(exported_bits(task.prior, exported, coded), most_loss)
     codec = copy.copy(task.codec)  # priors are attached to what is published, not to what is trained with
     codec.attach("static", StaticPriorCoder(static))
-    codec.attach("learned", coder_of(task.prior.export(), tuple(codec.quantizer.codebook_sizes)))
+    codec.attach("learned", coder_of(exported, tuple(codec.quantizer.codebook_sizes)))
     codec.save_pretrained(folder)
