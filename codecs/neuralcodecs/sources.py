@@ -15,6 +15,9 @@ from neuralcodecs.errors import CodecError
 
 T = TypeVar("T")
 
+OWN = ("path", "weight")
+"""Columns of a manifest that say where a file is and how often it is drawn."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -40,6 +43,8 @@ class Entry(NamedTuple):
     path: Path
     weight: float
     kind: str
+    facts: tuple[tuple[str, str], ...] = ()
+    """The other columns of its manifest."""
 
 
 def entries(sources: list[str | Source], suffixes: tuple[str, ...]) -> list[Entry]:
@@ -111,6 +116,7 @@ def _manifest(path: Path, source: Source) -> list[Entry]:
             path.parent / row["path"].strip(),
             source.weight * _number(path, row.get("weight") or "1"),
             row.get("kind") or source.kind,
+            tuple((key, text) for key, text in row.items() if key not in (None, *OWN) and text),
         )
         for row in rows
         if not source.split or row["split"] == source.split
