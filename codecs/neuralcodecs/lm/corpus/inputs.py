@@ -49,7 +49,9 @@ def find_items(inputs: list[str], suffixes: tuple[str, ...], split: str = "", co
         for item in _of(Path(text), suffixes, split, column):
             first = found.setdefault(item.id, item)
             if first is not item:
-                raise CodecError(f"{item.place} and {first.place} both hold {item.id!r}: rename one, or use another --out")
+                raise CodecError(
+                    f"{item.place} and {first.place} both hold {item.id!r}: rename one, or use another --out"
+                )
     return list(found.values())
 
 

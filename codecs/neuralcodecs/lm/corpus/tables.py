@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -28,7 +29,13 @@ def media_column(schema: pa.Schema, wanted: str, path: Path) -> str:
 
 def plain_columns(schema: pa.Schema) -> list[str]:
     """Columns of texts and numbers."""
-    kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)
+    kinds = (
+        pa.types.is_string,
+        pa.types.is_large_string,
+        pa.types.is_integer,
+        pa.types.is_floating,
+        pa.types.is_boolean,
+    )
     return [field.name for field in schema if any(kind(field.type) for kind in kinds)]
 
 
@@ -50,7 +57,7 @@ def read_cell(path: str, row: int, column: str) -> tuple[bytes | None, str | Non
         cell = table.cell(row, column)
     except (pa.ArrowException, OSError, IndexError, KeyError) as error:
         raise CodecError(f"{path}: row {row} cannot be read ({str(error)[:200]}): was the table replaced?") from error
-    return cell["bytes"], cell["path"]
+    return (None, None) if cell is None else (cell["bytes"], cell["path"])
 
 
 class _Saved:
@@ -59,7 +66,7 @@ class _Saved:
     def __init__(self, path: str) -> None:
         self._table = pa.ipc.open_stream(pa.memory_map(path)).read_all()
 
-    def cell(self, row: int, column: str) -> dict:
+    def cell(self, row: int, column: str) -> dict[str, Any] | None:
         return self._table.column(column)[row].as_py()
 
 
@@ -72,7 +79,7 @@ class _Parquet:
         self._ends = np.cumsum(counts)
         self._held = -1
 
-    def cell(self, row: int, column: str) -> dict:
+    def cell(self, row: int, column: str) -> dict[str, Any] | None:
         group = int(np.searchsorted(self._ends, row, side="right"))
         if group != self._held:
             self._table = self._file.read_row_group(group, columns=[column])
