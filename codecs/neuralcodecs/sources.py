@@ -15,9 +15,6 @@ from neuralcodecs.errors import CodecError
 
 T = TypeVar("T")
 
-OWN = ("path", "weight")
-"""Columns of a manifest that say where a file is and how often it is drawn."""
-
 
 @dataclass(frozen=True)
 class Source:
@@ -43,8 +40,6 @@ class Entry(NamedTuple):
     path: Path
     weight: float
     kind: str
-    facts: tuple[tuple[str, str], ...] = ()
-    """The other columns of its manifest."""
 
 
 def entries(sources: list[str | Source], suffixes: tuple[str, ...]) -> list[Entry]:
@@ -77,6 +72,19 @@ def entries(sources: list[str | Source], suffixes: tuple[str, ...]) -> list[Entr
     if not used:
         raise CodecError("no data: name at least one folder or manifest with a weight above 0")
     return used
+
+
+def remarks(manifest: Path) -> dict[Path, dict[str, str]]:
+    """What the other columns of a manifest say of each file: all but ``path`` and ``weight``; nothing of a ``.txt``."""
+    if manifest.suffix.lower() != ".csv":
+        return {}
+    with manifest.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    own = (None, "path", "weight")
+    return {
+        manifest.parent / row["path"].strip(): {key: text for key, text in row.items() if key not in own and text}
+        for row in rows
+    }
 
 
 def survey(entries: Sequence[Entry], look: Callable[[Entry], T]) -> tuple[list[T], list[str]]:
@@ -116,7 +124,6 @@ def _manifest(path: Path, source: Source) -> list[Entry]:
             path.parent / row["path"].strip(),
             source.weight * _number(path, row.get("weight") or "1"),
             row.get("kind") or source.kind,
-            tuple((key, text) for key, text in row.items() if key not in (None, *OWN) and text),
         )
         for row in rows
         if not source.split or row["split"] == source.split

@@ -140,7 +140,8 @@ class Folder:
 
         Raises CodecError naming a shard whose ids are not exactly the ones listed for it.
         """
-        done, reasons = 0, {}
+        done = 0
+        reasons: dict[str, str] = {}
         with (
             atomic(self.path / "manifest.csv") as manifest,
             atomic(self.path / "bad.csv") as bad,

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from neuralcodecs.errors import CodecError
 from neuralcodecs.lm.corpus.tables import media_column, plain_columns, read_batches
-from neuralcodecs.sources import Source, entries
+from neuralcodecs.sources import Source, entries, remarks
 
 NOTE = 2**16
 """Largest text or JSON beside a signal in a WebDataset shard that is kept, in bytes."""
@@ -39,7 +39,9 @@ class Item(NamedTuple):
 
 
 def find_items(inputs: list[str], suffixes: tuple[str, ...], split: str = "", column: str = "") -> list[Item]:
-    """All items of the inputs, in a fixed order; ``suffixes`` of the medium, ``split`` of manifests, ``column`` of tables.
+    """All items of the inputs, in a fixed order.
+
+    ``suffixes``: of the medium. ``split``: of manifests. ``column``: of tables.
 
     Raises:
         CodecError: an input is missing or holds nothing, or two items have one id.
@@ -70,11 +72,14 @@ def _of(path: Path, suffixes: tuple[str, ...], split: str, column: str) -> Itera
 
 def _files(path: Path, suffixes: tuple[str, ...], split: str) -> Iterator[Item]:
     root = path if path.is_dir() else path.parent
-    for entry in entries([Source(str(path), split=split)], suffixes):
+    listed = entries([Source(str(path), split=split)], suffixes)
+    said = {} if path.is_dir() else remarks(path)
+    for entry in listed:
         inside = entry.path.is_relative_to(root)
         name = (entry.path.relative_to(root) if inside else entry.path).as_posix()
-        facts = dict(entry.facts)
-        yield Item(name, str(entry.path.absolute()), -1, 0, "", entry.path.suffix.lower(), json.dumps(facts))
+        yield Item(
+            name, str(entry.path.absolute()), -1, 0, "", entry.path.suffix.lower(), json.dumps(said.get(entry.path, {}))
+        )
 
 
 def _members(path: Path, suffixes: tuple[str, ...]) -> Iterator[Item]:

@@ -4,6 +4,7 @@ import multiprocessing as mp
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
@@ -29,10 +30,8 @@ class _Worker:
     def give(self, shards: list[int]) -> None:
         """The next shard, or None for the end."""
         self.shard = shards.pop(0) if shards else None
-        try:
+        with suppress(OSError):  # it has ended, which whoever waits for it is told
             self.connection.send(self.shard)
-        except OSError:
-            pass  # it has ended, which whoever waits for it is told
 
     def reason(self) -> str:
         self.process.join()
