@@ -3,6 +3,7 @@
 Ray only schedules: a shard in the folder is the record, since Ray Data's own outputs are written at least once.
 """
 
+import logging
 import os
 from collections.abc import Iterator
 
@@ -48,6 +49,7 @@ def run_ray(job: Job, shards: list[int], workers: int) -> Iterator[Progress]:
         raise CodecError("--engine ray needs Ray: pip install 'neuralcodecs[ray]'") from error
     if not ray.is_initialized():
         ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
     ray.data.DataContext.get_current().enable_progress_bars = False
     rows = ray.data.from_items([{"shard": n} for n in shards], override_num_blocks=len(shards))
     made = rows.map_batches(

@@ -147,8 +147,9 @@ class ShardMaker:
 
     def _write(self, number: int, rows: list[dict[str, Any]], bad: dict[str, str]) -> None:
         schema = self.schema.with_metadata({BAD: json.dumps(bad)})
-        with atomic(self.folder.shard(number)) as temporary:
-            pq.write_table(pa.Table.from_pylist(rows, schema), temporary)
+        with atomic(self.folder.shard(number)) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+            if rows:  # datasets refuses a group without rows, but not a file without groups
+                writer.write_table(pa.Table.from_pylist(rows, schema))
 
 
 class _Mark:
