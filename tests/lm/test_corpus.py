@@ -287,13 +287,26 @@ def test_a_worker_that_is_killed_is_replaced(tmp_path: Path, model: Path) -> Non
     assert Folder(job.folder).finish().done == len(paths)
 
 
-def kill_at_random(arguments: list[str], out: Path, delay: float) -> int:
-    """Start the command, kill -9 all of its processes after so many seconds; returns how many shards are whole."""
+def kill_at_random(arguments: list[str], out: Path, delay: float, alone: bool) -> int:
+    """Kill -9 the command so many seconds after its workers began; returns how many shards are whole.
+
+    ``alone``: the driver only, else all of its processes.
+    """
+    started = time.time()
     process = subprocess.Popen(arguments, cwd=ROOT / "codecs", start_new_session=True, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not [m for m in out.glob("_work/*.json") if stamp(m) > started]:
+        time.sleep(0.05)
     time.sleep(delay)
-    os.killpg(process.pid, signal.SIGKILL)
+    (os.kill if alone else os.killpg)(process.pid, signal.SIGKILL)
     process.wait()
     return len([path for path in (out / "data").glob("*.parquet") if "partial" not in path.name])
+
+
+def stamp(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:  # renamed or removed since it was listed
+        return 0.0
 
 
 @pytest.mark.slow
@@ -303,18 +316,26 @@ def test_ten_kills_at_random_moments_lose_and_double_nothing(tmp_path: Path, mod
         pytest.importorskip("ray")
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()
-    files = sorted((SAMPLES / "speech").rglob("*.flac"))
-    for n in range(8 * len(files)):
+    files, copies = sorted((SAMPLES / "speech").rglob("*.flac")), 16
+    for n in range(copies * len(files)):
         (source / f"{n:04d}.flac").symlink_to(files[n % len(files)])
+    (source / "bad.flac").write_bytes(b"fLaC, not")
     arguments = [sys.executable, "-m", "neuralcodecs.cli", "tokenize", str(source), "--out", str(out)]
     arguments += ["-m", str(model), "--workers", "2", "--engine", engine]
-    whole = [kill_at_random(arguments, out, random.uniform(1, 16)) for _ in range(10)]
+    whole = [kill_at_random(arguments, out, random.uniform(0, 3), n % 2 == 1) for n in range(10)]
     print(f"shards after each kill: {whole} of {Folder(out).shards}")
-    assert whole == sorted(whole) and whole[0] < Folder(out).shards
-    assert subprocess.run(arguments, cwd=ROOT / "codecs").returncode == 0
-    ids = [row["id"] for row in rows(out)]
-    assert sorted(ids) == [f"{n:04d}.flac" for n in range(8 * len(files))]
+    assert whole == sorted(whole) and whole[0] < whole[-1]
+    assert subprocess.run(arguments, cwd=ROOT / "codecs").returncode == 1
+    made = {row["id"]: row for row in rows(out)}
+    assert (
+        sorted(row["id"] for row in rows(out)) == sorted(made) == [f"{n:04d}.flac" for n in range(copies * len(files))]
+    )
+    with (out / "bad.csv").open() as file:
+        assert [row["id"] for row in csv.DictReader(file)] == ["bad.flac"]
     assert not list(out.rglob("*partial*")) and not (out / "_work").exists()
+    alone = [expected(make_codec(), path, 4) for path in files[:3]]
+    for n, codes in enumerate(alone):
+        assert torch.equal(codes_of(made[f"{n:04d}.flac"]), codes)
 
 
 def test_without_ray_one_line_says_how_to_get_it(
