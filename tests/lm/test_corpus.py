@@ -358,3 +358,34 @@ def test_ray_gives_the_rows_of_the_local_engine(tmp_path: Path, model: Path) -> 
         assert subprocess.run(run, cwd=ROOT / "codecs", timeout=300).returncode == 1
     assert rows(tmp_path / "ray") == rows(tmp_path / "local") and len(rows(tmp_path / "ray")) == 5
     assert (tmp_path / "ray" / "bad.csv").read_text() == (tmp_path / "local" / "bad.csv").read_text()
+
+
+DEADLY = """
+import os
+from neuralcodecs.audio import Audio
+
+class Deadly(Audio):
+    def read(self, path):
+        return os._exit(9) if path.name == "deadly.wav" else super().read(path)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_a_file_that_kills_its_worker_costs_no_other(tmp_path: Path, model: Path, engine: str) -> None:
+    if engine == "ray":
+        pytest.importorskip("ray")
+    (tmp_path / "deadly.py").write_text(DEADLY)
+    own = shutil.copytree(model, tmp_path / "own")
+    config = (own / "config.yaml").read_text().replace("neuralcodecs.audio.medium.Audio", "deadly.Deadly")
+    (own / "config.yaml").write_text(config)
+    recordings(tmp_path / "in")
+    clip(tmp_path / "in", 5000, "deadly.wav")
+    run = [sys.executable, "-m", "neuralcodecs.cli", "tokenize", str(tmp_path / "in"), "--out", str(tmp_path / "out")]
+    run += ["-m", str(own), "--workers", "2", "--engine", engine, "--trust"]
+    path = f"{ROOT / 'codecs'}{os.pathsep}{tmp_path}"
+    result = subprocess.run(run, env=os.environ | {"PYTHONPATH": path}, timeout=300, stderr=subprocess.PIPE, text=True)
+    assert result.returncode == 1, result.stderr
+    assert len(rows(tmp_path / "out")) == 5
+    assert "deadly.wav" in (tmp_path / "out" / "bad.csv").read_text()
+    assert "ended 2 times (killed)" in result.stderr

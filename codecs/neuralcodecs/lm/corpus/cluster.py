@@ -59,8 +59,7 @@ def run_ray(job: Job, shards: list[int], workers: int) -> Iterator[Progress]:
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=min(workers, len(shards))),
         num_gpus=1 if job.device == "cuda" else 0,
-        max_restarts=RESTARTS,
-        max_task_retries=RESTARTS,
+        ray_remote_args_fn=lambda: {"max_restarts": RESTARTS, "max_task_retries": RESTARTS},
     )
     try:
         for row in made.iter_rows():
