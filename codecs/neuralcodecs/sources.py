@@ -74,6 +74,19 @@ def entries(sources: list[str | Source], suffixes: tuple[str, ...]) -> list[Entr
     return used
 
 
+def remarks(manifest: Path) -> dict[Path, dict[str, str]]:
+    """What the other columns of a manifest say of each file: all but ``path`` and ``weight``; nothing of a ``.txt``."""
+    if manifest.suffix.lower() != ".csv":
+        return {}
+    with manifest.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    own = (None, "path", "weight")
+    return {
+        manifest.parent / row["path"].strip(): {key: text for key, text in row.items() if key not in own and text}
+        for row in rows
+    }
+
+
 def survey(entries: Sequence[Entry], look: Callable[[Entry], T]) -> tuple[list[T], list[str]]:
     """What ``look`` finds in the header of each file, in order, and a line for each at which it raises CodecError."""
     failed: dict[int, str] = {}

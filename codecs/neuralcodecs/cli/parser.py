@@ -5,7 +5,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from neuralcodecs.cli import report
+from neuralcodecs.cli import report, tokenizing
 from neuralcodecs.cli.status import EPILOG
 
 MODEL = "a name from `neuralcodecs models`, a run's folder, a checkpoint, an exported folder or a hub id"
@@ -39,6 +39,7 @@ def make_parser() -> argparse.ArgumentParser:
     _export(commands)
     _import(commands)
     _prior(commands)
+    tokenizing.add_options(_command(commands, "tokenize", "tokenizing", tokenizing.SUMMARY, tokenizing.EXAMPLE))
     _generate(commands)
     _probe(commands)
     _command(commands, "models", "models", "the models that have a name on this machine", "models")

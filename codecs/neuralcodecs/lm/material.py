@@ -1,7 +1,7 @@
 """What a language model of codes is trained on: files as codes of a frozen codec, or as their own bytes."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +40,10 @@ class Material(Configured, ABC):
     @abstractmethod
     def read(self, path: Path) -> Int64[Tensor, "rows *grid"]:
         """The codes of a file. Raises CodecError naming the file when it has none."""
+
+    def read_all(self, path: Path) -> Iterator[Int64[Tensor, "rows *grid"]]:
+        """The codes of every signal in a file: of the one that it is, but for containers."""
+        yield self.read(path)
 
     @abstractmethod
     def extent(self, grid: Shape) -> float:

@@ -23,11 +23,11 @@ def score(language: Language, files: Sequence[Path]) -> Figures:
     bits, count, extent, failed = torch.zeros(len(language.model.alphabet), dtype=torch.float64), 0, 0.0, []
     for path in files:
         try:
-            found = language.information(language.material.read(path))
+            for codes in language.material.read_all(path):
+                found = language.information(codes)
+                bits, count, extent = bits + found.bits, count + found.positions, extent + found.extent
         except CodecError as error:
             failed.append(str(error))
-            continue
-        bits, count, extent = bits + found.bits, count + found.positions, extent + found.extent
     language.train(training)
     if not count:
         raise CodecError(f"nothing to measure: {failed[0] if failed else 'no files'}")

@@ -122,8 +122,9 @@ def read_all(material: Material, found: list[Entry]) -> tuple[list[Tensor], list
     codes, entries, failed = [], [], []
     for entry in tqdm(found, "codes", unit="file", disable=None, leave=False):
         try:
-            codes.append(material.read(entry.path).to(torch.int32))
-            entries.append(entry)
+            for read in material.read_all(entry.path):
+                codes.append(read.to(torch.int32))
+                entries.append(entry)
         except CodecError as error:
             failed.append(str(error))
     return codes, entries, failed
