@@ -90,7 +90,8 @@ def use_coders(codec: "Codec", reader: Reader, source: Path) -> str:
     Raises CodecError, with the remedy, where the codec lacks one.
     """
     wanted = [(stream.name, stream.coder, stream.prior) for stream in reader.header.streams if stream.coder]
-    for prior in (NONE, *codec.priors, ADAPTIVE):
+    priors = () if MAIN_STREAM in codec.quantizer.coders() else (*codec.priors, ADAPTIVE)
+    for prior in (NONE, *priors):
         coding = Coding(codec, prior)
         if wanted == [(name, c.number, c.prior) for name, c in _in_order(reader.header, coding.payloads)]:
             reader.use(coding.payloads)

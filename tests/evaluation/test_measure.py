@@ -14,6 +14,7 @@ from neuralcodecs.criteria import Metric, MetricFailure
 from neuralcodecs.evaluation.complexity import complexity
 from neuralcodecs.evaluation.measure import evaluate, find_files
 from neuralcodecs.evaluation.results import append_csv, table, write_json
+from neuralcodecs.sampling import Sampled
 
 
 class Fails(Metric):
@@ -66,7 +67,7 @@ def test_a_better_codec_has_better_figures(tmp_path: Path) -> None:
     poor = evaluate(codec, [path], [4], [SISDR(), MelDistance()], progress=False).settings[0].figures
     reference, _ = codec.medium.read(path)
 
-    class Oracle(torch.nn.Module):
+    class Oracle(Sampled, torch.nn.Module):
         def forward(self, latents: Tensor) -> Tensor:
             return reference[None] + 0.001 * torch.randn_like(reference)
 
@@ -82,7 +83,7 @@ def test_arithmetic_is_told_and_what_cannot_be_counted_has_a_reason(tmp_path: Pa
     assert counted.complexity.decoder_parameters == sum(p.numel() for p in codec.decoder.parameters())
     assert f"{counted.complexity.encoder_macs / 1e3:,.0f} kMAC/s" in table(counted)
 
-    class Peeks(torch.nn.Module):
+    class Peeks(Sampled, torch.nn.Module):
         def forward(self, latents: Tensor) -> Tensor:
             return torch.full((1, 1, 9000), float(latents.mean()))
 

@@ -32,7 +32,8 @@ def judge(corpus: list[Victim]) -> Iterator[Judge]:
 def test_every_shipped_config_has_files(corpus: list[Victim]) -> None:
     names = [victim.name for victim in corpus]
     counts = {path.stem: sum(name.startswith(f"{path.stem} ") for name in names) for path in CONFIGS}
-    assert counts and set(counts.values()) == {2, 4}, counts
+    assert set(counts.values()) == {0, 4}, counts
+    assert sum(count == 4 for count in counts.values()) > 25
 
 
 def test_there_are_enough_of_them() -> None:

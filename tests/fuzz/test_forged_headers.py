@@ -14,6 +14,7 @@ from fuzz_judge import unchecked
 
 from neuralcodecs import Codec
 from neuralcodecs.bitstream import Chunk, Header, Original, StreamSpec, Writer, split, write
+from neuralcodecs.bitstream.limits import AXES
 from neuralcodecs.errors import CodecError
 from neuralcodecs.files import checked_header, decode_file, open_codes, read_codes
 from neuralcodecs.pretrained import fingerprint
@@ -38,13 +39,15 @@ def forgeries(header: Header) -> Iterator[tuple[str, Header]]:
     more = (header.shape[0] + 1, *header.shape[1:])
     yield "another rate", replace(header, rate=header.rate + 1)
     yield "other channels", replace(header, channels=header.channels + 1)
-    yield "an axis more", replace(header, shape=(*header.shape, 5))
-    yield "an axis more in the grid", replace(header, streams=(replace(main, grid=(*main.grid, 5)), *side))
+    if len(header.shape) < AXES:
+        yield "an axis more", replace(header, shape=(*header.shape, 5))
+        yield "an axis more in the grid", replace(header, streams=(replace(main, grid=(*main.grid, 5)), *side))
     yield "a longer signal", replace(header, shape=(header.shape[0] + 10**4, *header.shape[1:]))
     yield "an empty signal", replace(header, shape=(0, *header.shape[1:]))
     yield "an empty grid", replace(header, streams=(replace(main, grid=(0, *main.grid[1:])), *side))
     yield "another alphabet", replace(header, streams=(replace(main, alphabet=(main.alphabet[0] + 1,)), *side))
-    yield "more codebooks", replace(header, streams=(replace(main, alphabet=main.alphabet * 99), *side))
+    times = (1024 - sum(len(stream.alphabet) for stream in side)) // len(main.alphabet)  # as many as a file may have
+    yield "more codebooks", replace(header, streams=(replace(main, alphabet=main.alphabet * times), *side))
     yield "another name", replace(header, streams=(replace(main, name="tokens"), *side))
     yield "another stream", replace(header, streams=(main, *side, StreamSpec("more", (2,), (1,))))
     yield "a longer original", replace(header, original=Original(header.rate, header.channels, more))
@@ -70,9 +73,13 @@ def put(path: Path, header: Header) -> Path:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_header_of_no_codec_is_refused_by_every_reader(name: str, codec: Codec, tmp_path: Path) -> None:
-    path = put(tmp_path / "a.ncs", dict(forgeries(honest(codec)))[name])
+    forged = dict(forgeries(honest(codec)))
+    if name not in forged:
+        assert len(codec.encoder.strides) == AXES, "only of a signal with all axes a file can have"
+        return
+    path = put(tmp_path / "a.ncs", forged[name])
     for read in (_whole, _span, _salvaged):
-        with pytest.raises(CodecError, match=r"a\.ncs|intact") as refusal:
+        with pytest.raises(CodecError, match=r"a\.ncs|intact|decoded whole") as refusal:
             read(codec, path)
         assert "\n" not in str(refusal.value)
 
@@ -80,7 +87,7 @@ def test_a_header_of_no_codec_is_refused_by_every_reader(name: str, codec: Codec
 def test_scales_that_no_encoder_measures_are_refused(codec: Codec, tmp_path: Path) -> None:
     header = honest(codec)
     if codec.scaler is None:
-        assert len(header.streams) == 1
+        assert "scale" not in [stream.name for stream in header.streams]
         return
     for scale in (np.nan, np.inf, -1.0, 0.0):
         pattern = np.array([[np.float32(scale).view(np.uint32)]], np.int64)
@@ -120,7 +127,7 @@ def bombs(codec: Codec, folder: Path) -> Iterator[Path]:
     yield put(folder / "a.ncs", replace(header, streams=(free, *side)))
     if header.rate:
         day = (header.rate * 86400,)
-        streams = (replace(main, grid=codec.encoder.frames(day)), *side)
+        streams = (replace(main, grid=codec.grid(day)), *side)
         header = replace(header, shape=day, streams=streams)
         with (folder / "b.ncs").open("wb") as file:
             Writer(file, header)
@@ -128,7 +135,7 @@ def bombs(codec: Codec, folder: Path) -> Iterator[Path]:
 
 
 def test_bombs_of_a_model(codec: Codec, tmp_path: Path) -> None:
-    """Refused in less than 50 ms of processor time, the best of three, and in 10 MB."""
+    """Refused in less than 50 ms of processor time, the best of three, and in 10 MB: 15 for a hyperprior."""
     for path in bombs(codec, tmp_path):
         assert path.stat().st_size < 1000
         identity = fingerprint(codec)
@@ -137,7 +144,7 @@ def test_bombs_of_a_model(codec: Codec, tmp_path: Path) -> None:
         _refusing(codec, path, identity)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert peak < 10_000_000
+        assert peak < (15_000_000 if codec.sided else 10_000_000)
 
 
 def _refusing(codec: Codec, path: Path, identity: bytes) -> float:

@@ -217,6 +217,7 @@ def trained(folder: Path) -> Path:
     return folder / "run"
 
 
+@pytest.mark.slow  # 43 s: two training processes and a third that generates
 def test_a_resumed_run_is_the_same_and_generates_the_same_in_a_fresh_process(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
