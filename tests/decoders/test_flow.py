@@ -190,6 +190,7 @@ def test_one_step_of_ddim_is_the_networks_estimate_of_the_data() -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("name", sorted(DECODERS))
 def test_a_gpu_draws_the_same_picture_every_time_and_in_any_batch(name: str) -> None:
     codec = flow_picture_codec(DECODERS[name])
