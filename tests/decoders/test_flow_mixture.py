@@ -37,6 +37,7 @@ def test_euler_is_of_first_order_and_heun_better(teacher: FlowDecoder) -> None:
     assert error(teacher, teacher, 8, Heun()) < error(teacher, teacher, 16)
 
 
+@pytest.mark.slow
 def test_a_student_of_a_student_takes_four_steps_for_sixteen(teacher: FlowDecoder) -> None:
     first, second = (decoder(sampler=Sampler(Euler(), Embedded())) for _ in range(2))
     teacher.sampler.solver = Euler()
