@@ -103,5 +103,7 @@ class PatchEncoder(Encoder):
         wrong = [name for name, value in given.items() if value.shape != own[name].shape]
         if wrong:
             shapes = tuple(given[wrong[0]].shape), tuple(own[wrong[0]].shape)
-            raise CodecError(f"{path}: {wrong[0]} has shape {shapes[0]} instead of {shapes[1]}: give its width and depth")
+            raise CodecError(
+                f"{path}: {wrong[0]} has shape {shapes[0]} instead of {shapes[1]}: give its width and depth"
+            )
         self.load_state_dict(given, strict=False)
