@@ -28,8 +28,7 @@ class PatchEncoder(Encoder):
         width, depth, heads: of the transformer; AudioMAE: 768, 12, 12.
         stack: patches per latent, 1, 2, 4 or 8; SemantiCodec at 100, 50 and 25 tokens a second: 1, 2 and 4.
         seconds: longest signal.
-        weights: safetensors file with ``features...`` and ``positions`` of a ``PatchEncoder`` of this size; its
-            positions may be of longer signals.
+        weights: safetensors file with the weights of a ``PatchEncoder``'s ``features`` of this size.
 
     Raises:
         CodecError: the file is missing, or its weights are not of this size.
@@ -90,20 +89,14 @@ class PatchEncoder(Encoder):
         return (columns * column // self.strides[0],)
 
     def _load(self, path: Path) -> None:
-        own = self.features.state_dict(prefix="features.") | {"positions": self.positions}
         try:
             state = load_file(path)
-        except (OSError, SafetensorError) as error:
-            raise CodecError(f"{path} holds no weights ({error}): leave weights out, or fix it") from error
-        missing = sorted(own.keys() - state.keys())
-        if missing:
-            raise CodecError(f"{path} lacks {missing[0]} and {len(missing) - 1} more: give features and positions")
-        # rows are in the order of time, so that those of shorter signals are the first
-        given = {name: state[name] for name in own} | {"positions": state["positions"][: len(self.positions)]}
-        wrong = [name for name, value in given.items() if value.shape != own[name].shape]
-        if wrong:
-            shapes = tuple(given[wrong[0]].shape), tuple(own[wrong[0]].shape)
+            self.load_state_dict({f"features.{name}": value for name, value in state.items()}, strict=False)
+        except (OSError, SafetensorError, RuntimeError) as error:
+            reason = str(error).splitlines()[-1].strip()
             raise CodecError(
-                f"{path}: {wrong[0]} has shape {shapes[0]} instead of {shapes[1]}: give its width and depth"
-            )
-        self.load_state_dict(given, strict=False)
+                f"{path} holds no features of this size ({reason}): leave weights out, or fix it"
+            ) from error
+        missing = sorted({f"features.{n}" for n in self.features.state_dict()} - {f"features.{n}" for n in state})
+        if missing:
+            raise CodecError(f"{path} lacks {missing[0]} and {len(missing) - 1} more: give all weights of the features")

@@ -2,9 +2,6 @@
 (https://arxiv.org/abs/2405.00233, sections III.B and III.C).
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
@@ -26,8 +23,7 @@ class NestedKMeans(Quantizer):
     """Centroids of features that are given, fitted once; the first of them are codebooks of smaller sizes.
 
     The vectors of the first ``gather`` training steps are clustered, for each size those beyond the smaller one around
-    what is there; nothing moves after that, and no gradient reaches it. Until then the vectors are part of checkpoints,
-    so that a run which is resumed finds the same centroids. In training a size is drawn per batch, so that
+    what is there; nothing moves after that, and no gradient reaches it. In training a size is drawn per batch, so that
     what follows learns them all; in evaluation ``size`` is used. Codes of any size are read alike.
 
     Args:
@@ -40,7 +36,6 @@ class NestedKMeans(Quantizer):
 
     centroids: Tensor
     steps: Tensor
-    pool: Tensor
 
     def __init__(
         self,
@@ -58,16 +53,14 @@ class NestedKMeans(Quantizer):
         self.codebook_sizes, self.levels = (sizes[-1],), (1,)
         self.register_buffer("centroids", torch.randn(sizes[-1], dim))
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("pool", torch.zeros(0, dim))  # of the steps so far; as long as they made it
-        self._kept = 0  # of it, those that discard leaves
+        self._pool: list[Tensor] = []
 
     def forward(self, latents: Float[Tensor, "b d *grid"], levels: int | None = None) -> Quantized:
         size = self.size
         if self.training:
             size = self.sizes[int(torch.randint(len(self.sizes), ()))]
             if int(self.steps) < self.gather:
-                more = self._vectors(latents.detach())[: POOL - len(self.pool)]
-                self.pool = torch.cat([self.pool, more])
+                self._pool.append(self._vectors(latents.detach()))
         codes = self._encode(latents, size)
         output = straight_through(latents, self.decode(codes))
         return Quantized(output, codes, {}, codebook_statistics(codes, self.codebook_sizes))
@@ -84,22 +77,13 @@ class NestedKMeans(Quantizer):
         if int(self.steps) >= self.gather:
             return
         self.steps += 1
-        if int(self.steps) == self.gather and len(self.pool):
-            self._fit(self.pool)
+        if int(self.steps) == self.gather and self._pool:
+            self._fit(torch.cat(self._pool)[:POOL])
             copy_from_first_rank([self.centroids])
-            self.pool = self.pool[:0].clone()
-        self._kept = len(self.pool)
+            self._pool = []
 
     def discard(self) -> None:
-        self.pool = self.pool[: self._kept]
-
-    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
-        saved = state_dict.get(f"{prefix}pool")  # absent from weights of before it was saved
-        if saved is not None and (saved.ndim != 2 or saved.shape[1] != self.dim or len(saved) > POOL):
-            raise CodecError(f"a pool of shape {tuple(saved.shape)} for features of {self.dim} channels: it is forged")
-        self.pool = self.pool.new_zeros(0 if saved is None else len(saved), self.dim)
-        self._kept = len(self.pool)
-        super()._load_from_state_dict({f"{prefix}pool": self.pool, **state_dict}, prefix, *rest)
+        self._pool = self._pool[:-1]
 
     def _fit(self, vectors: Float[Tensor, "n d"]) -> None:
         """For each size, new centroids of what the smaller codebook serves worst."""
