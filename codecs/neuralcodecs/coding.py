@@ -1,5 +1,6 @@
 """Which coders the streams of a codec's files have: those that the codec brings, and the prior that was chosen."""
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -90,12 +91,12 @@ def use_coders(codec: "Codec", reader: Reader, source: Path) -> str:
     Raises CodecError, with the remedy, where the codec lacks one.
     """
     wanted = [(stream.name, stream.coder, stream.prior) for stream in reader.header.streams if stream.coder]
-    priors = () if MAIN_STREAM in codec.quantizer.coders() else (*codec.priors, ADAPTIVE)
-    for prior in (NONE, *priors):
-        coding = Coding(codec, prior)
+    plain = Coding(codec, NONE)
+    others = () if MAIN_STREAM in plain.streams else (*codec.priors, ADAPTIVE)
+    for coding in itertools.chain([plain], (Coding(codec, name) for name in others)):
         if wanted == [(name, c.number, c.prior) for name, c in _in_order(reader.header, coding.payloads)]:
             reader.use(coding.payloads)
-            return prior
+            return coding.prior
     named = ", ".join(f"{name!r}: coder {number}, prior {prior.hex()}" for name, number, prior in wanted)
     have = ", ".join(f"{name} {coder.fingerprint.hex()}" for name, coder in codec.priors.items()) or "none"
     raise CodecError(
