@@ -9,9 +9,11 @@ from torch import nn
 from neuralcodecs import Codec
 from neuralcodecs.audio import Audio, OverlapAdd
 from neuralcodecs.codec import DecoderFactory
-from neuralcodecs.decoders import FlowDecoder, UNet
-from neuralcodecs.decoders.condition import UpsampledMap
-from neuralcodecs.decoders.solvers import Sampler
+from neuralcodecs.decoders import DiT, FlowDecoder, UNet
+from neuralcodecs.decoders.condition import Pooled, Pyramid, Together, Tokens, UpsampledMap
+from neuralcodecs.decoders.process import Cosine, Data, LogitNormalTimes, MinSNR, Noise, Process, Rotation
+from neuralcodecs.decoders.solvers import DDIM, Embedded, Heun, Sampler, TwoPhase
+from neuralcodecs.decoders.space import FoldedSpace, SignalSpace
 from neuralcodecs.encoders import CNNEncoder, SEANetEncoder
 from neuralcodecs.image import Image
 from neuralcodecs.quantizers import ResidualVQ
@@ -22,6 +24,37 @@ SMALL = {
     "conditioner": partial(UpsampledMap, width=4),
     "sampler": Sampler(steps=3, seed=11),
 }
+EVERYTHING = partial(
+    Together, maps=partial(Pyramid, widths=(4, 8)), tokens=partial(Tokens, width=16), vector=partial(Pooled, width=8)
+)
+DECODERS = {
+    "unet": partial(FlowDecoder, **SMALL),
+    "unet told everything": partial(
+        FlowDecoder,
+        network=partial(UNet, width=8, multipliers=(1, 2), blocks=1, attention=True),
+        conditioner=EVERYTHING,
+        space=partial(FoldedSpace, block=(2, 2), scale=2.0),
+        process=Process(Cosine(), Rotation(), LogitNormalTimes(), MinSNR()),
+        sampler=Sampler(DDIM(), TwoPhase("tokens"), 2, 1.5),
+        dropout=0.9,
+    ),
+    "dit": partial(
+        FlowDecoder,
+        network=partial(DiT, patch=(4, 4), width=16, depth=2, heads=2),
+        conditioner=partial(Together, maps=partial(UpsampledMap, width=4), tokens=partial(Tokens, width=16)),
+        space=partial(SignalSpace, scale=2.0),
+        process=Process(Cosine(), Noise()),
+        sampler=Sampler(Heun(0.5), steps=2),
+    ),
+    "one step": partial(
+        FlowDecoder,
+        network=partial(UNet, width=8, multipliers=(1, 2), blocks=1),
+        conditioner=partial(Pyramid, widths=(4, 8)),
+        process=Process(Cosine(), Data()),
+        sampler=Sampler(DDIM(), Embedded(), 1, temperature=0.8),
+    ),
+}
+"""Of pictures, by name: the parts of decoders in several combinations."""
 
 
 def shaken(codec: Codec, size: float = 0.1) -> Codec:
