@@ -1,6 +1,7 @@
 """Audio edges: files, datasets, losses, discriminators, metrics."""
 
 from neuralcodecs.audio.augment import GainAndMix
+from neuralcodecs.audio.disturbance import PerceptualDisturbance
 from neuralcodecs.audio.losses import (
     CompressedSpectrum,
     EncodecMel,
@@ -27,6 +28,7 @@ __all__ = [
     "NoiseToSignal",
     "OverlapAdd",
     "PatchEncoder",
+    "PerceptualDisturbance",
     "RootMeanSquare",
     "WaveformL1",
 ]
