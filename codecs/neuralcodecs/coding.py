@@ -1,7 +1,6 @@
 """Which coders the streams of a codec's files have: those that the codec brings, and the prior that was chosen."""
 
-import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,8 +8,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from neuralcodecs.bitstream import Coders, Header, PayloadCoder, Reader
+from neuralcodecs.bitstream.coarse import COARSE, Coarse, coarse_of
 from neuralcodecs.bitstream.header import MAIN_STREAM
 from neuralcodecs.bitstream.payloads import Values
+from neuralcodecs.coarse_coder import CoarseCoder
 from neuralcodecs.codes import Codes, Shape, Stream
 from neuralcodecs.errors import CodecError
 from neuralcodecs.prior_coders import AdaptivePriorCoder
@@ -46,17 +47,21 @@ class Coding:
     Args:
         codec: whose quantizer may bring coders of its own; its priors are those that were attached.
         prior: of the main stream: none, static, adaptive or learned; None: the best that the codec has.
+        coarse: the first levels of the main stream alone are sent, its prior predicts the others; None sends all.
 
     Raises:
-        CodecError: it has no such prior, or codes that stream itself.
+        CodecError: it has no such prior, or one that predicts nothing, or codes that stream itself.
     """
 
-    def __init__(self, codec: "Codec", prior: str | None = None) -> None:
+    def __init__(self, codec: "Codec", prior: str | None = None, coarse: Coarse | None = None) -> None:
         own = codec.quantizer.coders()
         self.prior = _best(codec, own) if prior is None else prior
-        if MAIN_STREAM in own and prior not in (None, NONE):
-            raise CodecError(f"--prior {prior}: this codec codes its main stream itself, leave --prior out")
+        if MAIN_STREAM in own and (prior not in (None, NONE) or coarse is not None):
+            option = "--coarse" if prior in (None, NONE) else f"--prior {prior}"
+            raise CodecError(f"{option}: this codec codes its main stream itself, leave {option.split()[0]} out")
         chosen = _prior(codec, self.prior)
+        if coarse is not None:
+            chosen = _coarse(self.prior, chosen, coarse)
         self.streams: StreamCoders = {**own, **({} if chosen is None else {MAIN_STREAM: chosen})}
         self.payloads: Coders = {name: Payloads(coder) for name, coder in self.streams.items()}
         self.chunk_seconds = max((coder.chunk_seconds for coder in self.streams.values()), default=CHUNK_SECONDS)
@@ -85,18 +90,16 @@ class Coding:
         return bits
 
 
-def use_coders(codec: "Codec", reader: Reader, source: Path) -> str:
-    """Give a reader the coders that its header names; returns the name of the prior.
+def use_coders(codec: "Codec", reader: Reader, source: Path) -> Coding:
+    """Give a reader the coders that its header names; returns them.
 
     Raises CodecError, with the remedy, where the codec lacks one.
     """
     wanted = [(stream.name, stream.coder, stream.prior) for stream in reader.header.streams if stream.coder]
-    plain = Coding(codec, NONE)
-    others = () if MAIN_STREAM in plain.streams else (*codec.priors, ADAPTIVE)
-    for coding in itertools.chain([plain], (Coding(codec, name) for name in others)):
+    for coding in _readers(codec, reader.header):
         if wanted == [(name, c.number, c.prior) for name, c in _in_order(reader.header, coding.payloads)]:
             reader.use(coding.payloads)
-            return coding.prior
+            return coding
     named = ", ".join(f"{name!r}: coder {number}, prior {prior.hex()}" for name, number, prior in wanted)
     have = ", ".join(f"{name} {coder.fingerprint.hex()}" for name, coder in codec.priors.items()) or "none"
     raise CodecError(
@@ -109,7 +112,10 @@ def entropies(codec: "Codec", source: Path) -> dict[str, float]:
     """Entropy bits of each stream of a file under what coded it, chunk by chunk; CodecError if the model lacks that."""
     with source.open("rb") as file:
         reader = Reader(file)
-        coding = Coding(codec, use_coders(codec, reader, source))
+        coding = use_coders(codec, reader, source)
+        coarse = coarse_of(reader)
+        if coarse is not None:
+            coding = Coding(codec, coding.prior, coarse)
         bits = dict.fromkeys((stream.name for stream in reader.header.streams), 0.0)
         for chunk in reader:
             streams = zip(reader.header.streams, chunk.values, strict=True)
@@ -117,6 +123,18 @@ def entropies(codec: "Codec", source: Path) -> dict[str, float]:
             for name, count in coding.stream_bits(Codes(tuple(parts), (reader.header.shape,))).items():
                 bits[name] += count
     return bits
+
+
+def _readers(codec: "Codec", header: Header) -> Iterator[Coding]:
+    """What may have coded the streams of such a header."""
+    plain = Coding(codec, NONE)
+    yield plain
+    if MAIN_STREAM in plain.streams:
+        return
+    if header.streams[0].coder == COARSE:  # each payload says itself how many levels it has
+        yield from (Coding(codec, name, Coarse(1)) for name, prior in codec.priors.items() if prior.predicts)
+    else:
+        yield from (Coding(codec, name) for name in (*codec.priors, ADAPTIVE))
 
 
 def _in_order(header: Header, coders: Coders) -> list[tuple[str, PayloadCoder]]:
@@ -136,6 +154,12 @@ def _prior(codec: "Codec", name: str) -> StreamCoder | None:
         have = ", ".join((NONE, *codec.priors, ADAPTIVE))
         raise CodecError(f"--prior {name}: this model has none; choose of {have}, or attach one (docs/entropy.md)")
     return codec.priors[name]
+
+
+def _coarse(name: str, prior: StreamCoder | None, coarse: Coarse) -> StreamCoder:
+    if prior is None or not prior.predicts:
+        raise CodecError(f"--coarse: the {name} prior predicts no levels, that takes an autoregressive learned one")
+    return CoarseCoder(prior, coarse)
 
 
 def _tensors(given: Mapping[str, Values]) -> dict[str, torch.Tensor]:

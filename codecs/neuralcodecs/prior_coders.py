@@ -5,22 +5,24 @@ Alphabets that are too large for a table are split into digits, each a codebook 
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from neuralcodecs.bitstream.alphabets import digits_of, join, split
+from neuralcodecs.bitstream.alphabets import digits_of, join, join_within, split
 from neuralcodecs.codes import Shape
 from neuralcodecs.errors import CodecError
+from neuralcodecs.fill import fill_lanes
 from neuralcodecs.priors.counted import AdaptivePrior, StaticPrior
 from neuralcodecs.priors.prior import TokenPrior
 from neuralcodecs.stream_coder import FINGERPRINT_BYTES, StreamCoder
 from neuralcodecs.token_coder import LaneCoder, StaticCoder, TokenCoder
 
 STATIC, ADAPTIVE, LEARNED = 1, 2, 3
+Join = Callable[[np.ndarray, int], np.ndarray]
 
 
 class PriorCoder(StreamCoder):
@@ -42,12 +44,8 @@ class PriorCoder(StreamCoder):
         return self.coder().encode(self.rows(values))
 
     def decode(self, data: bytes, levels: int, grid: Shape, given: Mapping[str, Tensor]) -> Int64[Tensor, "q *grid"]:
-        digits = self._of(levels)
-        rows = self.coder().decode(data, sum(map(len, digits)), int(np.prod(grid)))
-        parts = rows.split([len(sizes) for sizes in digits])
-        alphabet = self.alphabet[:levels]
-        whole = [_joined(part, size) for part, size in zip(parts, alphabet, strict=True)]
-        return torch.stack(whole).view(levels, *grid)
+        rows = self.coder().decode(data, self.width(levels), int(np.prod(grid)))
+        return self.whole(rows, levels, grid, join)
 
     def bits(self, values: Int64[Tensor, "q *grid"], given: Mapping[str, Tensor]) -> float:
         return self.coder().bits(self.rows(values))
@@ -63,6 +61,20 @@ class PriorCoder(StreamCoder):
                 for row, sizes, size in zip(flat, digits, alphabet, strict=True)
             ]
         )
+
+    def width(self, levels: int) -> int:
+        """Rows of digits of so many codebooks."""
+        return sum(map(len, self._of(levels)))
+
+    def whole(self, rows: Int64[Tensor, "k n"], levels: int, grid: Shape, join_: Join) -> Int64[Tensor, "q *grid"]:
+        """The values of rows of digits; ``join_``: of the digits of one codebook."""
+        parts = rows.split([len(sizes) for sizes in self._of(levels)])
+        alphabet = self.alphabet[:levels]
+        whole = [
+            part[0] if len(part) == 1 else torch.from_numpy(join_(part.numpy().T, size))
+            for part, size in zip(parts, alphabet, strict=True)
+        ]
+        return torch.stack(whole).view(levels, *grid)
 
     def _of(self, levels: int) -> tuple[Shape, ...]:
         if not 1 <= levels <= len(self.alphabet):
@@ -129,6 +141,7 @@ class LearnedPriorCoder(PriorCoder):
 
     number = LEARNED
     chunk_seconds = 60
+    predicts = True
 
     def __init__(self, prior: TokenPrior, alphabet: Shape) -> None:
         super().__init__()
@@ -142,13 +155,13 @@ class LearnedPriorCoder(PriorCoder):
     def coder(self) -> TokenCoder:
         return LaneCoder(self.prior)
 
+    def predict(self, values: Int64[Tensor, "k *grid"], levels: int, seed: int | None) -> Int64[Tensor, "q *grid"]:
+        rows = fill_lanes(self.prior, self.rows(values), self.width(levels), seed)
+        return self.whole(rows, levels, tuple(values.shape[1:]), join_within)
+
     def digits(self) -> tuple[Shape, ...]:
         return tuple(map(digits_of, self.alphabet))
 
 
 def _flat(digits: Sequence[Shape]) -> Shape:
     return tuple(size for sizes in digits for size in sizes)
-
-
-def _joined(digits: Int64[Tensor, "k n"], size: int) -> Int64[Tensor, " n"]:
-    return digits[0] if len(digits) == 1 else torch.from_numpy(join(digits.numpy().T, size))

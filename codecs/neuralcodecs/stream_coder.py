@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from neuralcodecs.codes import Shape
 from neuralcodecs.configured import Configured
+from neuralcodecs.errors import CodecError
 
 FINGERPRINT_BYTES = 8
 CHUNK_SECONDS = 10
@@ -28,7 +29,7 @@ class StreamCoder(Configured, nn.Module, ABC):
 
     ``number``: of the payload's format in the header of a file, 1 to 255: 1 static, 2 adaptive, 3 learned priors; 16
     and up for codecs that bring their own. ``alphabet``: of all rows that the stream may have. ``chunk_seconds``: of
-    signal that it wants a chunk to have.
+    signal that it wants a chunk to have. ``predicts``: whether ``predict`` is there.
 
     ``given``: values ``(q, *grid)`` of the streams of the same chunk that the receiver has before, by name.
     All results are equal on every machine: probabilities are integers made by exact operations (``priors``).
@@ -37,6 +38,7 @@ class StreamCoder(Configured, nn.Module, ABC):
     number: int
     alphabet: Shape
     chunk_seconds: int = CHUNK_SECONDS
+    predicts: bool = False
 
     @abstractmethod
     def encode(self, values: Int64[Tensor, "q *grid"], given: Mapping[str, Tensor]) -> bytes:
@@ -53,6 +55,13 @@ class StreamCoder(Configured, nn.Module, ABC):
     @abstractmethod
     def bits(self, values: Int64[Tensor, "q *grid"], given: Mapping[str, Tensor]) -> float:
         """Entropy bits: the sum of -log2 of the probabilities that ``encode`` codes these values with."""
+
+    def predict(self, values: Int64[Tensor, "k *grid"], levels: int, seed: int | None) -> Int64[Tensor, "q *grid"]:
+        """The first ``levels`` rows of which ``values`` are the first ones; the same on every machine.
+
+        ``seed``: of draws, 0 to 2**32 - 1; None takes the likeliest. Raises CodecError where it cannot predict.
+        """
+        raise CodecError(f"{type(self).__name__} predicts no levels: that takes an autoregressive learned prior")
 
     @property
     def fingerprint(self) -> bytes:

@@ -126,13 +126,10 @@ class LaneCoder(TokenCoder):
         return [self._in_order(end, lengths, levels) for end in ends]
 
     def _lengths(self, positions: int) -> list[int]:
-        lanes = min(self.lanes or lanes_for(positions), positions)
-        return [positions // lanes + (lane < positions % lanes) for lane in range(lanes)]
+        return lane_lengths(positions, self.lanes)
 
     def _cut(self, codes: Int64[Tensor, "q n"], lengths: list[int]) -> Int64[Tensor, "lanes q longest"]:
-        """Lanes on the prior's device, the shorter ones padded with a zero."""
-        lanes = [lane.T for lane in codes.to(self.prior.device).split(lengths, 1)]
-        return torch.nn.utils.rnn.pad_sequence(lanes, batch_first=True).transpose(1, 2)
+        return side_by_side(codes.to(self.prior.device), lengths)
 
     def _given(self, cond: Int64[Tensor, "c m"] | None, lengths: list[int]) -> Int64[Tensor, "lanes c longest"] | None:
         if cond is None:
@@ -166,3 +163,15 @@ class LaneCoder(TokenCoder):
 def lanes_for(positions: int) -> int:
     """As many lanes as are worth it: each at least 128 positions long, at most 128."""
     return max(1, min(MOST_LANES, positions // SHORTEST_LANE))
+
+
+def lane_lengths(positions: int, lanes: int | None = None) -> list[int]:
+    """Of so many lanes (None: ``lanes_for``), none of them empty; the first ones are a position longer."""
+    lanes = min(lanes or lanes_for(positions), positions)
+    return [positions // lanes + (lane < positions % lanes) for lane in range(lanes)]
+
+
+def side_by_side(codes: Int64[Tensor, "q n"], lengths: list[int]) -> Int64[Tensor, "lanes q longest"]:
+    """Consecutive lanes as a batch, the shorter ones padded with a zero."""
+    lanes = [lane.T for lane in codes.split(lengths, 1)]
+    return torch.nn.utils.rnn.pad_sequence(lanes, batch_first=True).transpose(1, 2)

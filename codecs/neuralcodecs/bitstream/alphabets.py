@@ -31,10 +31,15 @@ def split(values: Int[np.ndarray, "*rows"], size: int) -> Int64[np.ndarray, "*ro
 
 def join(digits: Int[np.ndarray, "*rows k"], size: int) -> Int64[np.ndarray, "*rows"]:
     """The inverse of ``split``. Raises CodecError for digits of a value that is not below ``size``."""
-    values = np.ravel_multi_index(tuple(np.moveaxis(digits, -1, 0)), digits_of(size)).astype(np.int64)
+    values = _values(digits, size)
     if values.size and values.max() >= size:
         raise CodecError(f"digits of {values.max()}, the alphabet ends at {size - 1}: the file is damaged")
     return values
+
+
+def join_within(digits: Int[np.ndarray, "*rows k"], size: int) -> Int64[np.ndarray, "*rows"]:
+    """As ``join``, but the largest value for digits of one beyond it: for digits that were predicted."""
+    return np.minimum(_values(digits, size), size - 1)
 
 
 def escape(values: Int[np.ndarray, " n"], size: int) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " m"]]:
@@ -53,3 +58,7 @@ def unescape(symbols: Int[np.ndarray, " n"], magnitudes: Int[np.ndarray, " m"], 
     values = symbols.astype(np.int64)
     values[symbols == size] = np.where(magnitudes % 2, -(magnitudes + 1) // 2, magnitudes // 2 + size)
     return values
+
+
+def _values(digits: Int[np.ndarray, "*rows k"], size: int) -> Int64[np.ndarray, "*rows"]:
+    return np.ravel_multi_index(tuple(np.moveaxis(digits, -1, 0)), digits_of(size)).astype(np.int64)

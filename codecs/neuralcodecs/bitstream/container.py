@@ -5,6 +5,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -146,10 +147,14 @@ class Reader:
     def read(self, info: ChunkInfo) -> Chunk:
         """One chunk, given an entry of ``chunks`` or of what ``salvage`` found."""
         check_coders(self._begun, self._coders)
-        marker = self._marker(info.offset)
-        if marker != CHUNK_MARKER or read_chunk_info(self._source, self._begun, self._limits) != info:
-            raise CodecError(f"another chunk than expected begins at byte {info.offset}: the file has changed")
+        self._go_to(info)
         return read_values(self._source, self._begun, info, self._coders)
+
+    def payloads(self, info: ChunkInfo) -> tuple[bytes, ...]:
+        """The coded bytes of one chunk, those of each stream, its CRC checked."""
+        self._go_to(info)
+        whole, ends = read_payload(self._source, info), np.cumsum((0, *info.sizes)).tolist()
+        return tuple(whole[start:stop] for start, stop in pairwise(ends))
 
     def covering(self, start: int, stop: int) -> tuple[ChunkInfo, ...]:
         """The chunks that hold positions ``start`` to ``stop`` (exclusive) of the main stream's first axis."""
@@ -197,6 +202,11 @@ class Reader:
             offset = info.end
             self._source.seek(offset)
         self._source.end()
+
+    def _go_to(self, info: ChunkInfo) -> None:
+        marker = self._marker(info.offset)
+        if marker != CHUNK_MARKER or read_chunk_info(self._source, self._begun, self._limits) != info:
+            raise CodecError(f"another chunk than expected begins at byte {info.offset}: the file has changed")
 
     def _marker(self, offset: int) -> bytes:
         self._source.seek(offset)

@@ -4,10 +4,18 @@ import math
 from pathlib import Path
 from typing import Any
 
+from neuralcodecs.bitstream.coarse import coarse_of
 from neuralcodecs.bitstream.container import Reader
 from neuralcodecs.errors import CodecError
 
-CODERS = {0: "fixed width", 1: "static prior", 2: "adaptive prior", 3: "learned prior", 4: "masked prior"}
+CODERS = {
+    0: "fixed width",
+    1: "static prior",
+    2: "adaptive prior",
+    3: "learned prior",
+    4: "masked prior",
+    5: "coarse levels",
+}
 """By the number in the header; others belong to codecs that bring their own."""
 
 
@@ -21,6 +29,7 @@ def describe(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         reader = Reader(file)
         infos = list(reader.checked())
+        coarse = coarse_of(reader)
         header = reader.header  # after the chunks: one written to a pipe has its lengths at the end
     positions = max(1, math.prod(header.shape))
     nominal = sum(math.prod(s.grid) * math.log2(size) for s in header.streams for size in s.alphabet)
@@ -45,4 +54,8 @@ def describe(path: Path) -> dict[str, Any]:
         facts[f"coder of {stream.name}"] = f"{coder} {stream.prior.hex()}".rstrip()
         bits = math.prod(stream.grid) * sum(map(math.log2, stream.alphabet))
         facts[f"bits of {stream.name}"] = f"{bits:.0f} nominal, {8 * sum(i.sizes[index] for i in infos)} written"
+    if coarse is not None:
+        levels = len(header.streams[0].alphabet)
+        facts["levels sent"] = f"{coarse.sent} of {levels}"
+        facts["levels predicted"] = "the likeliest" if coarse.seed is None else f"drawn with seed {coarse.seed}"
     return {name: value for name, value in facts.items() if value is not None}

@@ -9,12 +9,14 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from neuralcodecs.bitstream.coarse import Coarse
 from neuralcodecs.bitstream.metadata import Metadata
 from neuralcodecs.cli.jobs import Job, incoming, outgoing, plan, sink
 from neuralcodecs.cli.load import load_model
 from neuralcodecs.cli.work import Done, Worker
 from neuralcodecs.codes import Codes, Shape
 from neuralcodecs.coding import Coding
+from neuralcodecs.errors import CodecError
 from neuralcodecs.files import SUFFIX, Report, encode_signals, levels_for, report, write_codes
 from neuralcodecs.medium import Blocks, SignalInfo
 from neuralcodecs.refining import refined
@@ -49,8 +51,8 @@ class _Encoding:
         self.codec, self.identity = load_model(options.model, options, options.tile)
         self.medium = self.codec.medium
         self.levels = options.levels if options.bitrate is None else levels_for(self.codec, options.bitrate)
-        self.codec.check_levels(self.levels)  # before anything is read
-        self.coding = Coding(self.codec, options.prior)
+        levels = self.codec.check_levels(self.levels)  # before anything is read
+        self.coding = Coding(self.codec, options.prior, _coarse(options, levels))
         self.streams = can_stream(self.codec)
 
     def read(self, job: Job) -> _Input:
@@ -102,3 +104,13 @@ class _Encoding:
 
     def _done(self, target: Path | None, cost: Report, shape: Shape) -> Done:
         return Done("" if target is None else f"{target}: {cost}", self.medium.extent(shape))
+
+
+def _coarse(options: argparse.Namespace, levels: int) -> Coarse | None:
+    if options.coarse is None:
+        if options.draw is not None:
+            raise CodecError("--draw is of the levels that --coarse leaves out: give both")
+        return None
+    coarse = Coarse(options.coarse, options.draw)
+    coarse.check(levels)
+    return coarse

@@ -77,6 +77,10 @@ def _encode(commands: Commands) -> None:
         help="move latents (SGA) for so many steps, 1000 say: slow, smaller files",
     )
     parser.add_argument("--prior", choices=["none", "static", "adaptive", "learned"], help=PRIOR)
+    parser.add_argument("--coarse", type=int, metavar="N", help="send N levels; the learned prior predicts the others")
+    parser.add_argument(
+        "--draw", type=int, metavar="SEED", help="draw those that are predicted; default: the likeliest"
+    )
     parser.add_argument("--metadata", action="store_true", help="store the input's name and sample format in the file")
     parser.add_argument("--title", help="store this title in the file")
 
