@@ -2,8 +2,8 @@
 
 Codes of the training folders are made once by a trained codec and kept in ``--codes``: of the signals as they are, and
 of ``--variants`` that begin elsewhere in a hop, are louder or softer, faster or slower, since an hour of speech is soon
-known by heart. Each transformer is trained on crops of them until ``--minutes`` are over, with the weights that are best
-on the validation folder kept, exported to integers and judged on the test folder: bits of the float network, of the
+known by heart. Each transformer is trained on crops of them until ``--minutes`` are over, keeps the weights that were
+best on the validation folder, is exported to integers and judged on the test folder: bits of the float network, of the
 integers, and of payloads that were written (lanes included), as kbit/s and as the share saved of the nominal rate. One
 payload is decoded on the CPU and compared with its codes, whatever device wrote it. Every row is printed when known.
 
@@ -62,7 +62,7 @@ def signals(codec: Codec, folders: Sequence[Path], limit: int | None) -> list[Te
 
 
 def training_codes(codec: Codec, found: list[Tensor], variants: int, rate: int) -> Tensor:
-    """Codes ``(q, n)`` of all signals one after the other, then of each variant: a crop in a thousand crosses an end."""
+    """Codes ``(q, n)`` of all signals one after the other, then of each variant: few crops cross an end."""
     source, whole = torch.Generator().manual_seed(0), torch.cat(found, -1)
     coded = []
     for variant in range(1 + variants):
@@ -105,7 +105,7 @@ def files_of(tensors: dict[str, Tensor], name: str, levels: int) -> list[Coded]:
 
 
 def trained(model: TokenTransformer, codes: Tensor, val: list[Coded], levels: Sequence[int], options) -> int:
-    """Until time is over, the learning rate rising for a twentieth of it and then falling to 0; the best weights stay."""
+    """Until time is over, the learning rate rising for a twentieth of it, then falling to 0; the best weights stay."""
     generator = torch.Generator().manual_seed(0)
     optimizer = torch.optim.AdamW(model.parameters(), options.lr, (0.9, 0.98), weight_decay=options.decay)
     length = min(options.frames, codes.shape[1])
