@@ -118,6 +118,27 @@ def test_the_average_is_of_the_codec_alone_and_is_what_is_loaded(tmp_path: Path)
     assert all(torch.equal(v, dict(loaded.named_parameters())[n]) for n, v in inside.items())
 
 
+def test_the_average_forgets_the_start_of_a_short_run_and_keeps_its_decay_in_a_long_one() -> None:
+    codec, average = tiny_codec(), WeightAverage(0.95)
+    average.start(codec)
+    name, parameter = next(iter(codec.named_parameters()))
+    with torch.no_grad():
+        parameter.add_(1.0)  # every step stands here, so what is left is the share of the start
+    left = []
+    for step in range(1, 201):
+        average.update(codec, step)
+        average.update(codec, step)  # batches that accumulate are no step
+        left.append(float((parameter - average.average[name]).mean().detach()))
+    assert left[0] == pytest.approx(2 / 11, abs=1e-5) and left[39] < 1e-4
+    resumed = WeightAverage(0.95)
+    resumed.load_state_dict(average.state_dict())
+    before = resumed.average[name].clone()
+    with torch.no_grad():
+        parameter.add_(1.0)
+    resumed.update(codec, 201)
+    torch.testing.assert_close(resumed.average[name], before + 0.05)
+
+
 def test_validation_sees_the_average(tmp_path: Path) -> None:
     task, seen = tiny_task(), {}
 
