@@ -176,7 +176,9 @@ def write(out: Path | None, results: dict[str, Any]) -> None:
 def together(names: Sequence[str], options: argparse.Namespace) -> dict[str, Any]:
     """Each model in a process of its own, all at once; one that fails leaves the others alone."""
     command = [a for a in sys.argv if a != "--together"]
-    outs = {name: options.out.with_name(f"{options.out.stem}_{name}.json") for name in names}
+    folder = options.out.with_suffix("")
+    folder.mkdir(exist_ok=True)
+    outs = {name: folder / f"{name}.json" for name in names}
     started = {
         name: subprocess.Popen([sys.executable, *command, "--only", name, "--out", str(out)])
         for name, out in outs.items()
