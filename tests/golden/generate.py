@@ -10,7 +10,7 @@ import json
 import sys
 
 from golden_bad import bad_files
-from golden_files import EXPECTED, FOLDER, facts
+from golden_files import EXPECTED, FOLDER, MODELS, facts
 from golden_good import good_files
 
 
@@ -28,6 +28,13 @@ def main() -> int:
                 file.write(data)
             expected[kind][name] = facts(data) if kind == "good" else message
             made += 1
+    if MODELS.exists():
+        print(f"kept {MODELS.parent.name}")
+    else:
+        from golden_coded import coded_files  # with torch: seconds
+
+        expected["coded"] = coded_files()
+        made += len(expected["coded"])
     EXPECTED.write_text(_lines(expected))
     print(f"{made} made")
     return 0

@@ -11,6 +11,8 @@ from neuralcodecs.bitstream import Header, Reader
 
 FOLDER = Path(__file__).parent
 EXPECTED = FOLDER / "expected.json"
+MODELS = FOLDER / "coded" / "models.tar.xz"
+"""What ``golden_coded.py`` made the files beside it with."""
 
 
 def facts(data: bytes) -> dict[str, Any]:
