@@ -5,9 +5,9 @@ python benchmarks/portability.py [--files 1000] [--decoded 50] [--cases ...] [--
 Cases, each of random integers as uneven as long training makes them: ``audio``, a prior of audio codes (75 a second, 4
 codebooks of 1024, all at once); ``image``, of picture codes (16 x 16 grid, one codebook of 2**14 in two digits,
 factorised); ``masked``, of the same grid in the groups of a schedule; ``hyperprior``, latents and their side stream.
-All files are encoded once on the CPU, one thread, lane by lane. Under each setting the probabilities of all must be the
-same; the first ``--decoded`` are encoded there, to the same bytes, and decoded there. ``--carry`` writes the
-priors and the payloads; ``--check`` reads them on another machine and decodes there what was encoded here.
+All are computed once on the CPU, one thread, file by file. Under each setting the probabilities of all must be the
+same; the first ``--decoded`` are encoded there, to the same bytes, and decoded there. ``--carry`` writes the priors and
+the payloads; ``--check`` reads them on another machine and decodes there what was encoded here.
 """
 
 import argparse
@@ -285,6 +285,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=1000)
     parser.add_argument("--decoded", type=int, default=50)
+    parser.add_argument("--carried", type=int, default=50, help="decoded by another process")
     parser.add_argument("--seed", type=int, default=0, help="other files: shards of a long run")
     parser.add_argument("--cases", nargs="+", default=["audio", "image", "masked", "hyperprior"])
     parser.add_argument("--compile", action="store_true", help="that alone")
@@ -296,7 +297,8 @@ def main() -> int:
     devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
     if options.check:
         return min(sum(check(made, options.check, device) for device in devices), 100)
-    payloads = [[case.encode(index) for index in range(options.files)] for case in made]
+    needed = options.files if options.carry else min(options.files, max(options.decoded, options.carried))
+    payloads = [[case.encode(index) for index in range(needed)] for case in made]
     if options.carry:
         carry(made, payloads, options.carry)
         return 0
@@ -311,7 +313,7 @@ def elsewhere(made: list[Case], payloads: list[list[bytes]], options: argparse.N
     """The first files decoded by a process with older instructions."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "carried.safetensors"
-        carry(made, [data[: options.decoded] for data in payloads], path)
+        carry(made, [data[: options.carried] for data in payloads], path)
         again = [sys.executable, __file__, "--files", str(options.files), "--seed", str(options.seed)]
         older = {"DNNL_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "MKL_CBWR": "COMPATIBLE"}
         command = [*again, "--check", str(path), "--cases", *options.cases]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from neuralcodecs.errors import CodecError
 from neuralcodecs.stream_coder import StreamCoder, StreamCoders
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from neuralcodecs.codec import Codec
 
 NAMES = ("static", "learned")
+SMALL = torch.int8, torch.int16, torch.int32
+"""What whole numbers are stored as, whatever type they are computed in."""
 
 
 def files() -> tuple[str, ...]:
@@ -41,7 +44,8 @@ def save_priors(priors: StreamCoders, directory: Path) -> None:
             config.unlink(missing_ok=True)
             tensors.unlink(missing_ok=True)
             continue
-        save_tensors(priors[name].state_dict(), tensors, {"fingerprint": priors[name].fingerprint.hex()})
+        facts = {"fingerprint": priors[name].fingerprint.hex()}
+        save_tensors({key: _compact(value) for key, value in priors[name].state_dict().items()}, tensors, facts)
         write_config(priors[name].describe(), config)
 
 
@@ -55,11 +59,31 @@ def _load(directory: Path, name: str, trust: bool) -> StreamCoder:
     description, state = read_config(config), load_tensors(tensors)
     if not trust:  # shapes are compared with the file's before memory is taken
         with torch.device("meta"):
-            check_state(_build(description, config, trust).state_dict(), state, str(tensors))
+            _check(_build(description, config, trust), state, tensors)
     prior = _build(description, config, trust)
-    check_state(prior.state_dict(), state, str(tensors))
+    _check(prior, state, tensors)
     prior.load_state_dict(state)
     return prior.eval()
+
+
+def _check(prior: StreamCoder, state: dict[str, Tensor], path: Path) -> None:
+    """CodecError unless the tensors are the prior's; small integers may stand for its floats."""
+    expected, alike = prior.state_dict(), dict(state)
+    for name in expected.keys() & state.keys():
+        if state[name].dtype in SMALL:
+            alike[name] = torch.empty_like(state[name], dtype=expected[name].dtype, device="meta")
+    check_state(expected, alike, str(path))
+
+
+def _compact(values: Tensor) -> Tensor:
+    """The same numbers in the narrowest integers that hold them; others, and what is none already, as they are."""
+    if not values.numel() or values.dtype == torch.uint8:
+        return values
+    if values.is_floating_point() and not bool((values == values.round()).all() and values.abs().amax() < 2**31):
+        return values
+    low, high = int(values.amin()), int(values.amax())
+    fitting = [kind for kind in SMALL if torch.iinfo(kind).min <= low and high <= torch.iinfo(kind).max]
+    return values.to(fitting[0]) if fitting else values
 
 
 def _build(description: Any, config: Path, trust: bool) -> StreamCoder:

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 BLOCK = 64
 """Positions that are scanned at once: bounds memory, changes nothing but rounding."""
@@ -85,9 +86,13 @@ class ScanBlock(nn.Module):
         for index, layer in enumerate(self.scans):
             turned = signal.transpose(-1, -2) if index % 2 else signal
             line = turned.flatten(2).transpose(1, 2)
-            line = layer(line.flip(1)).flip(1) if index // 2 else layer(line)
+            line = self._scanned(layer, line.flip(1)).flip(1) if index // 2 else self._scanned(layer, line)
             back = line.transpose(1, 2).reshape(turned.shape)
             total = total + (back.transpose(-1, -2) if index % 2 else back)
         assert isinstance(total, Tensor)
         merged = self.inner_norm(total.movedim(1, -1)) * F.silu(gate)
         return x + self.leave(merged).movedim(-1, 1)
+
+    def _scanned(self, layer: nn.Module, line: Float[Tensor, "b n c"]) -> Float[Tensor, "b n c"]:
+        # the states of all positions, at every doubling, would be kept for the gradients: computed twice instead
+        return checkpoint(layer, line, use_reentrant=False) if self.training else layer(line)
