@@ -1,13 +1,15 @@
-"""The same codes, decoded by a deterministic and by a generative decoder, each trained for the same time, in one run.
+"""The same codes, decoded by a deterministic and by a generative decoder, each trained for the same time.
 
-    1. encoder, quantizer and a deterministic decoder, trained together for --minutes
-    2. the same encoder and quantizer, frozen, and a fresh deterministic decoder, trained for --minutes
-    3. the same, and a fresh flow-matching decoder, trained for --minutes
+    codes          encoder, quantizer and a deterministic decoder, trained together for --minutes
+    deterministic  the same encoder and quantizer, frozen, and a fresh deterministic decoder, trained for --minutes
+    flow           the same, and a fresh flow-matching decoder, trained for --minutes
+    pictures       of both: originals, deterministic, flow in 1, 4 and 16 steps (spectrograms for audio)
 
-Then rates and quality of the last two on --test, of the flow decoder by numbers of steps and over seeds, with the time
-of decoding. ``detail``: energy of the differences of neighbours, relative to the original's: 1 is as much detail, less
-is blur. Metrics that compare with the original favour the blur. Writes ``pictures.png`` (originals, deterministic, flow
-in 1, 4 and 16 steps; spectrograms for audio) and ``generative.json`` to --out.
+``--part`` takes one of them, so that the two decoders can be trained side by side; by default all are made in turn.
+Then rates and quality of each on --test, the flow decoder's by numbers of steps and over seeds, with the time of
+decoding. ``detail``: energy of the differences of neighbours, relative to the original's: 1 is as much detail, less
+is blur. Metrics that compare with the original favour the blur. --out takes the models, ``generative.json``,
+``pictures.png`` and, with --keep, the first decoded files.
 
     python benchmarks/generative_decoder.py --minutes 2                                     # pictures of samples/
     python benchmarks/generative_decoder.py --medium audio --minutes 3
@@ -17,227 +19,163 @@ in 1, 4 and 16 steps; spectrograms for audio) and ``generative.json`` to --out.
 
 import argparse
 import json
-from datetime import timedelta
-from functools import partial
 from pathlib import Path
 
 import lightning as L
 import torch
+from generative_kinds import KINDS, Detail, Kind
 from jaxtyping import Float
+from timed import fit, optimization
 from torch import Tensor
 
 from neuralcodecs import Codec
-from neuralcodecs.audio import Audio, MultiScaleMel, NoiseToSignal
 from neuralcodecs.codec import DecoderFactory
 from neuralcodecs.criteria import Metric
-from neuralcodecs.decoders import (
-    CNNDecoder,
-    Data,
-    FlowDecoder,
-    FoldedSpace,
-    Process,
-    Pyramid,
-    Sampler,
-    SEANetDecoder,
-    UNet,
-)
-from neuralcodecs.encoders import CNNEncoder, SEANetEncoder
 from neuralcodecs.evaluation.examples import write_picture
-from neuralcodecs.evaluation.generative import STEPS, evaluate_ways, plain, table_of_ways
+from neuralcodecs.evaluation.generative import STEPS, Way, evaluate_ways, plain, table_of_ways
 from neuralcodecs.evaluation.measure import evaluate, find_files
 from neuralcodecs.evaluation.results import table
-from neuralcodecs.image import L1, Image
-from neuralcodecs.quantizers import Bypassed, ResidualVQ
-from neuralcodecs.quantizers.binary import GroupedLFQ
+from neuralcodecs.pretrained import load
 from neuralcodecs.sampling import Sampling
-from neuralcodecs.training import (
-    AtomicCheckpointIO,
-    AudioDataModule,
-    CodecTask,
-    Denoise,
-    ImageDataModule,
-    Loading,
-    Optimization,
-    OptimizerGroup,
-    Reconstruct,
-    Stage,
-    WeightAverage,
-    Weighted,
-)
+from neuralcodecs.training import CodecTask, Denoise, Stage
 from neuralcodecs.training.objectives import Objective
 
-SAMPLES = Path(__file__).parents[1] / "samples"
 
-
-class Detail(Metric):
-    """Energy of the differences of neighbours along every axis, relative to the original's."""
-
-    names = ("detail",)
-    higher_is_better = True
-    definition = "energy of the differences of neighbours over that of the original; 1 is as much detail"
-
-    def __call__(
-        self, decoded: Float[Tensor, "c *space"], reference: Float[Tensor, "c *space"], rate: int
-    ) -> dict[str, float]:
-        return {"detail": self._energy(decoded) / self._energy(reference)}
-
-    def _energy(self, signal: Float[Tensor, "c *space"]) -> float:
-        return sum(float(signal.diff(dim=axis).square().mean()) for axis in range(1, signal.ndim))
-
-
-class Pictures:
-    """The codecs of ``configs/image/quickstart_image.yaml`` and ``quickstart_flow_image.yaml``, of any width."""
-
-    objective = partial(Reconstruct, Weighted(L1()))
-    weights = {"commitment": 0.02, "token_entropy": 0.001, "codebook_entropy": 0.001}
-
-    def __init__(self, options: argparse.Namespace) -> None:
-        width = options.width or 16
-        network = {"width": width, "multipliers": (1, 2, 4, 4), "blocks": options.blocks}
-        self.medium = Image()
-        self.encoder = partial(CNNEncoder, dim=64, space_to_depth=True, **network)
-        self.quantizer = partial(GroupedLFQ, groups=8)
-        self.deterministic: DecoderFactory = partial(CNNDecoder, **network)
-        self.flow: DecoderFactory = partial(
-            FlowDecoder,
-            network=partial(UNet, width=2 * width, multipliers=(1, 2, 2), blocks=options.blocks),
-            conditioner=partial(Pyramid, widths=(width, 2 * width, 4 * width)),
-            space=partial(FoldedSpace, block=(2, 2), scale=2.0),
-            process=Process(prediction=Data()),
-            sampler=Sampler(steps=8),
-        )
-        train = options.train or [str(SAMPLES / "image" / "train")]
-        loading = Loading(workers=options.workers, cache=True)
-        self.data = ImageDataModule(train, train, options.crop, options.batch, scale=(0.3, 0.6), loading=loading)
-        self.test = options.test or [SAMPLES / "image" / "test"]
-
-
-class Speech:
-    """The codecs of ``configs/audio/quickstart_speech.yaml`` and ``quickstart_flow_speech.yaml``, of any width."""
-
-    objective = partial(Reconstruct, Weighted(NoiseToSignal(), 5.0), Weighted(MultiScaleMel(rate=16000), 0.2))
-    weights = {"commitment": 0.25}
-
-    def __init__(self, options: argparse.Namespace) -> None:
-        width = options.width or 16
-        network = {"filters": width, "ratios": (5, 4, 4, 2), "lstm_layers": 0, "pad_mode": "constant"}
-        stack = partial(ResidualVQ, codebooks=8, codebook_size=256, levels=(2, 4, 8), decay=0.9)
-        self.medium = Audio(16000)
-        self.encoder = partial(SEANetEncoder, dim=64, **network)
-        self.quantizer = partial(Bypassed, quantizer=stack)
-        self.deterministic: DecoderFactory = partial(SEANetDecoder, **network)
-        self.flow: DecoderFactory = partial(
-            FlowDecoder,
-            network=partial(UNet, width=4 * width, multipliers=(1, 2, 4), blocks=options.blocks),
-            conditioner=partial(Pyramid, widths=(2 * width, 4 * width, 4 * width)),
-            space=partial(FoldedSpace, block=(16,), scale=12.0),
-            process=Process(prediction=Data()),
-            sampler=Sampler(steps=8),
-        )
-        train = options.train or [str(SAMPLES / "speech" / "train")]
-        loading = Loading(workers=options.workers, cache=True)
-        self.data = AudioDataModule(train, train, 16000, 1, 0.5, options.batch, loading=loading)
-        self.test = options.test or [SAMPLES / "speech" / "test"]
-
-
-KINDS = {"image": Pictures, "audio": Speech}
-
-
-def fit(codec: Codec, objective: Objective, kind: Pictures | Speech, options: argparse.Namespace, stage: Stage) -> int:
+def train(codec: Codec, objective: Objective, kind: Kind, options: argparse.Namespace, stage: Stage) -> int:
     """Train for the given minutes; the codec has the averaged weights afterwards. Returns the number of steps."""
     L.seed_everything(0)
-    settings = Optimization(
-        partial(torch.optim.AdamW, lr=options.lr, betas=(0.9, 0.99)), codec=OptimizerGroup(clip=1.0)
-    )
-    average = WeightAverage(options.average)
-    trainer = L.Trainer(
-        accelerator="gpu" if options.device == "cuda" else "cpu",
-        devices=1,
-        precision=options.precision,
-        max_time=timedelta(minutes=options.minutes),
-        max_steps=-1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        limit_val_batches=0,
-        use_distributed_sampler=False,
-        plugins=[AtomicCheckpointIO()],
-        callbacks=[average],
-    )
-    trainer.fit(CodecTask(codec, objective, settings, stage=stage), kind.data)
-    average.swap(codec)
-    codec.to(options.device).eval()
-    return trainer.global_step
+    task = CodecTask(codec, objective, optimization(options.minutes, options.lr), stage=stage)
+    return fit(task, kind.data, options.minutes, options.device, options.precision, options.average)
 
 
-def second(first: Codec, decoder: DecoderFactory, kind: Pictures | Speech, folder: Path) -> tuple[Codec, Stage]:
-    """The first codec's encoder and quantizer, frozen, before a fresh decoder."""
-    first.save_pretrained(folder)
+def first(kind: Kind, options: argparse.Namespace) -> None:
+    torch.manual_seed(0)
+    codec = Codec(kind.medium, kind.encoder(), kind.quantizer, kind.deterministic)
+    steps = train(codec, kind.objective(quantization=kind.weights), kind, options, Stage())
+    codec.save_pretrained(options.out / "codes")
+    print(f"codes: {steps} steps", flush=True)
+
+
+def second(decoder: DecoderFactory, objective: Objective, kind: Kind, options: argparse.Namespace, name: str) -> Codec:
+    """The first codec's encoder and quantizer, frozen, before a fresh decoder, which is trained."""
     torch.manual_seed(1)
     parts = ("encoder", "quantizer")
-    return Codec(kind.medium, kind.encoder(), kind.quantizer, decoder), Stage(parts, str(folder), parts)
+    stage = Stage(parts, str(options.out / "codes"), parts)
+    codec = Codec(kind.medium, kind.encoder(), kind.quantizer, decoder)
+    steps = train(codec, objective, kind, options, stage)
+    codec.save_pretrained(options.out / name)
+    parameters = sum(p.numel() for p in codec.decoder.parameters()) / 1e6
+    print(f"{name} decoder: {steps} steps, {parameters:.2f} M parameters", flush=True)
+    return codec
+
+
+def deterministic(
+    kind: Kind, options: argparse.Namespace, metrics: list[Metric], files: list[Path], silent: dict[str, float]
+) -> None:
+    codec = second(kind.deterministic, kind.objective(quantization=silent), kind, options, "deterministic")
+    print(table(evaluate(codec, files, None, metrics, False)), flush=True)
+    keep(codec, files[: options.keep], Sampling(), "deterministic", kind, options)
+
+
+def flow(
+    kind: Kind, options: argparse.Namespace, metrics: list[Metric], files: list[Path], silent: dict[str, float]
+) -> None:
+    codec = second(kind.flow, Denoise(silent), kind, options, "flow")
+    seeds, made = tuple(range(options.seeds)), {}
+    for levels in reversed(codec.quantizer.levels):
+        ways: list[Way] = []
+        for steps in STEPS:
+            ways += evaluate_ways(codec, files, metrics, (steps,), seeds, levels)
+            made[levels] = plain(ways)
+            (options.out / "generative.json").write_text(json.dumps(made, indent=1) + "\n")
+        print(f"flow decoder, {levels} levels\n{table_of_ways(ways, kind.medium.speed_unit)}", flush=True)
+    for steps in STEPS:
+        keep(codec, files[: options.keep], Sampling(0, steps), f"flow{steps}", kind, options)
 
 
 @torch.no_grad()
-def grid(codecs: list[tuple[Codec, Sampling]], files: list[Path], rows: int = 4) -> Float[Tensor, "3 height width"]:
+def keep(
+    codec: Codec, files: list[Path], sampling: Sampling, name: str, kind: Kind, options: argparse.Namespace
+) -> None:
+    """Write what the codec makes of the files at the fewest and the most levels."""
+    for path in files:
+        signal, original = kind.medium.read(path)
+        for levels in {codec.quantizer.levels[0], codec.quantizer.levels[-1]}:
+            decoded = codec.decode(codec.encode(signal[None].to(codec.device), levels), sampling)[0].cpu().clamp(-1, 1)
+            target = options.out / "decoded" / f"{path.stem}.{levels}.{name}{kind.suffix}"
+            target.parent.mkdir(exist_ok=True)
+            kind.medium.write(target, decoded, original)
+
+
+@torch.no_grad()
+def grid(codecs: list[tuple[Codec, Sampling]], files: list[Path], kind: Kind) -> Float[Tensor, "3 height width"]:
     """A row per file: the original, then what each codec makes of it."""
-    medium, lines = codecs[0][0].medium, []
-    for path in files[:rows]:
-        signal, _ = medium.read(path)
-        signal = signal[(slice(None), *(slice(n) for n in {1: (32000,), 2: (320, 320)}[signal.ndim - 1]))]
-        panels = [medium.picture(signal)]
+    lines = []
+    for path in files:
+        signal, _ = kind.medium.read(path)
+        signal = signal[(slice(None), *map(slice, kind.shown))]
+        panels = [kind.medium.picture(signal)]
         for codec, sampling in codecs:
             codes = codec.encode(signal[None].to(codec.device))
-            panels.append(medium.picture(codec.decode(codes, sampling)[0].cpu().clamp(-1, 1)))
+            panels.append(kind.medium.picture(codec.decode(codes, sampling)[0].cpu().clamp(-1, 1)))
         lines.append(torch.cat(panels, dim=2))
     width = min(line.shape[2] for line in lines)
     return torch.cat([line[..., :width] for line in lines], dim=1)
 
 
-def main() -> None:
+def pictures(kind: Kind, options: argparse.Namespace, files: list[Path]) -> None:
+    plainly, drawing = (load(options.out / name).to(options.device).eval() for name in ("deterministic", "flow"))
+    codecs = [(plainly, Sampling()), *((drawing, Sampling(0, steps)) for steps in (1, 4, 16))]
+    write_picture(grid(codecs, files[:3], kind), options.out / "pictures.png")
+
+
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--medium", choices=sorted(KINDS), default="image")
+    parser.add_argument("--part", choices=["all", "codes", "deterministic", "flow", "pictures"], default="all")
     parser.add_argument("--train", nargs="+", help="folders; default: samples/")
     parser.add_argument("--test", type=Path, nargs="+", help="folders or files; default: samples/")
     parser.add_argument("--limit", type=int, help="at most so many test files")
-    parser.add_argument("--minutes", type=float, default=2.0, help="of each of the three trainings")
+    parser.add_argument("--minutes", type=float, default=2.0, help="of each training")
     parser.add_argument("--width", type=int, help="of the networks, default 16")
     parser.add_argument("--blocks", type=int, default=1, help="residual blocks per level")
+    parser.add_argument("--groups", type=int, help="of 8 bits at each 16 x 16 pixels; default: 8 at each 8 x 8")
     parser.add_argument("--crop", type=int, default=64, help="pixels")
+    parser.add_argument("--seconds", type=float, default=0.5, help="of a training crop of audio")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--lr", type=float, default=1e-3)
-    parser.add_argument("--average", type=float, default=0.98, help="decay of the averaged weights")
+    parser.add_argument("--average", type=float, default=0.999, help="largest decay of the averaged weights")
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--precision", default="32-true")
+    parser.add_argument("--metrics", nargs="+", help="only those of these names; default: all of the medium")
     parser.add_argument("--weights", nargs="+", default=[], metavar="NAME=PATH", help="networks of metrics: lpips, fid")
+    parser.add_argument(
+        "--keep", type=int, default=0, help="decoded test files to write, at the fewest and most levels"
+    )
     parser.add_argument("--out", type=Path, default=Path("generative"))
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = arguments()
     options.out.mkdir(parents=True, exist_ok=True)
     kind = KINDS[options.medium](options)
     weights = {name: Path(path) for name, _, path in (pair.partition("=") for pair in options.weights)}
     metrics = [*kind.medium.metrics(weights), Detail()]
+    if options.metrics:
+        metrics = [metric for metric in metrics if set(metric.names) & set(options.metrics)]
     files = find_files(kind.test, kind.medium.suffixes, options.limit)
-
-    torch.manual_seed(0)
-    first = Codec(kind.medium, kind.encoder(), kind.quantizer, kind.deterministic)
-    print(f"codes: {fit(first, kind.objective(quantization=kind.weights), kind, options, Stage())} steps", flush=True)
     silent = dict.fromkeys(kind.weights, 0.0)
-    plainly, stage = second(first, kind.deterministic, kind, options.out / "codes")
-    steps = fit(plainly, kind.objective(quantization=silent), kind, options, stage)
-    print(f"deterministic decoder: {steps} steps\n{table(evaluate(plainly, files, None, metrics, False))}", flush=True)
-    flow, stage = second(first, kind.flow, kind, options.out / "codes")
-    steps = fit(flow, Denoise(silent), kind, options, stage)
-    ways = evaluate_ways(flow, files, metrics, STEPS, tuple(range(options.seeds)))
-    parameters = sum(p.numel() for p in flow.decoder.parameters()) / 1e6
-    print(f"flow decoder: {steps} steps, {parameters:.2f} M parameters, the most levels")
-    print(table_of_ways(ways, kind.medium.speed_unit))
-    (options.out / "generative.json").write_text(json.dumps(plain(ways), indent=1) + "\n")
-    codecs = [(plainly, Sampling()), *((flow, Sampling(0, n)) for n in (1, 4, 16))]
-    write_picture(grid(codecs, files), options.out / "pictures.png")
-    flow.save_pretrained(options.out / "flow")
+    if options.part in ("all", "codes"):
+        first(kind, options)
+    if options.part in ("all", "deterministic"):
+        deterministic(kind, options, metrics, files, silent)
+    if options.part in ("all", "flow"):
+        flow(kind, options, metrics, files, silent)
+    if options.part in ("all", "pictures"):
+        pictures(kind, options, files)
 
 
 if __name__ == "__main__":

@@ -3,49 +3,35 @@
     python benchmarks/video_cdt.py --train FOLDER --test FOLDER --minutes 5 --config configs/video/cdt.yaml
 
 PSNR is that of whole frames at the clips' own size or ``--height``, over the first ``--frames`` frames. On a GPU
-matrices are multiplied in TF32 during training only.
+matrices are multiplied in TF32 during training only. --out takes a picture of the middle frame of each clip: original,
+then decoded in one and in the last number of steps.
 """
 
 import argparse
 import time
-from functools import partial
 from pathlib import Path
 
-import lightning as L
 import torch
 import yaml
+from timed import fit, optimization
 from torch import Tensor
 from torch.nn import functional as F
 
 from neuralcodecs import Codec
+from neuralcodecs.evaluation.examples import write_picture
 from neuralcodecs.layers.streamed import Streamed
 from neuralcodecs.pretrained import build
 from neuralcodecs.sampling import Sampling
-from neuralcodecs.training import CodecTask, Denoise, Loading, Optimization, VideoDataModule
+from neuralcodecs.training import CodecTask, Denoise, Loading, VideoDataModule
 from neuralcodecs.video import Video, files
 
 
 def train(codec: Codec, options: argparse.Namespace) -> int:
-    """Steps taken in the given minutes."""
+    """Steps taken in the given minutes; the codec has the averaged weights afterwards."""
     loading = Loading(workers=options.workers, cache=True)
     data = VideoDataModule([options.train], [options.test], options.clip, options.size, options.batch, loading=loading)
-    optimization = Optimization(partial(torch.optim.AdamW, lr=options.lr, betas=(0.9, 0.99)))
-    task = CodecTask(codec, Denoise({"kl": 1e-6}), optimization)
-    trainer = L.Trainer(
-        max_time={"seconds": round(60 * options.minutes)},
-        max_steps=-1,
-        accelerator=options.accelerator,
-        devices=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        limit_val_batches=0,
-        gradient_clip_val=1.0,
-    )
-    trainer.fit(task, data)
-    return trainer.global_step
+    task = CodecTask(codec, Denoise({"kl": 1e-6}), optimization(options.minutes, options.lr))
+    return fit(task, data, options.minutes, options.device, options.precision, options.average)
 
 
 def in_chunks(part: Streamed, whole: Tensor, size: int) -> Tensor:
@@ -66,18 +52,21 @@ def measure(codec: Codec, path: Path, options: argparse.Namespace) -> None:
         clip = F.interpolate(clip, (options.height, width), mode="bilinear", antialias=True)
     clip = clip.transpose(0, 1).clamp(-1, 1)
     codes = codec.encode(clip[None].to(codec.device))
-    metrics = Video().metrics()
+    metrics, panels = Video().metrics(), [clip]
     bits = float(codec.bits(codes)[0]) / codec.medium.extent(tuple(clip.shape[1:]))
     for steps in options.steps:
         started = time.perf_counter()
         decoded = codec.decode(codes, Sampling(steps=steps))[0].cpu()
         seconds = time.perf_counter() - started
+        panels = [*panels[:2], decoded.clamp(-1, 1)]
         figures = [f"{n} {v:.4g}" for metric in metrics for n, v in metric(decoded.clamp(-1, 1), clip, 0).items()]
         print(
             f"{path.name} {tuple(clip.shape[1:])}: {steps} steps, {', '.join(figures)}, {bits:.3f} bit/pixel nominal, "
             f"{clip.shape[1] / seconds:.1f} frames/s",
             flush=True,
         )
+    frames = torch.cat([panel[:, panel.shape[1] // 2] for panel in panels], dim=-1)
+    write_picture((frames + 1) / 2, options.out / f"{path.stem}.png")
     latents = codec.encoder(clip[None].to(codec.device))
     apart = in_chunks(codec.encoder, clip[None].to(codec.device), 5)
     quantized = codec.quantizer.decode(codes["codes"])
@@ -95,7 +84,10 @@ def main() -> None:
     parser.add_argument("--train", required=True)
     parser.add_argument("--test", required=True)
     parser.add_argument("--minutes", type=float, default=5.0)
-    parser.add_argument("--accelerator", default="auto")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--precision", default="32-true")
+    parser.add_argument("--average", type=float, default=0.999, help="largest decay of the averaged weights")
+    parser.add_argument("--out", type=Path, default=Path("cdt"))
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--batch", type=int, default=4)
@@ -105,15 +97,15 @@ def main() -> None:
     parser.add_argument("--height", type=int, default=0, help="of a test clip; 0 for its own")
     parser.add_argument("--steps", type=int, nargs="+", default=[1, 2, 4])
     options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
     config = yaml.safe_load(Path(options.config).read_text())
     codec = build(config["model"]["init_args"]["codec"], options.config)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     steps = train(codec, options)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    device = "cuda" if torch.cuda.is_available() and options.accelerator != "cpu" else "cpu"
-    codec.to(device).eval()
-    print(f"{options.config}: {steps} steps in {options.minutes:g} min on {device}", flush=True)
+    parameters = sum(p.numel() for p in codec.parameters()) / 1e6
+    print(f"{options.config}: {parameters:.1f} M parameters, {steps} steps in {options.minutes:g} min", flush=True)
     found = [p for p in sorted(Path(options.test).iterdir()) if p.suffix in Video.suffixes]
     for path in found:
         measure(codec, path, options)
