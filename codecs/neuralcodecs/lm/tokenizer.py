@@ -7,6 +7,7 @@ transformers is needed for ``__call__`` and ``logits_processor`` only, and impor
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ from neuralcodecs.lm import saved
 from neuralcodecs.lm.grammar import Grammar
 from neuralcodecs.lm.patterns import Pattern
 from neuralcodecs.lm.ready import flat
+from neuralcodecs.lm.scales import SCALE_LEVELS, scale_levels, scales_of
 from neuralcodecs.lm.shared import SharedTokenizer
 from neuralcodecs.lm.vocabulary import LanguageModel, TextTokenizer, Vocabulary, block_size, reserve
+from neuralcodecs.pieced import MAIN, SCALE
 from neuralcodecs.pretrained import fingerprint, load
 
 Ids = Sequence[int] | Int64[Tensor, " n"]
@@ -35,7 +38,7 @@ class CodecTokenizer(SharedTokenizer):
     """View of a codec as a tokenizer; several, of different names, may live in one vocabulary.
 
     Args:
-        codec: has one stream of codes, hence no scaler.
+        codec: has one stream of codes, and a scale for each piece where it has a scaler.
         pattern: order of the codes in the sequence; None: flat.
         name: of the markers ``<|name_start|>`` and ``<|name_end|>``.
         levels: how many codebooks are used; None: the codec's default.
@@ -50,8 +53,6 @@ class CodecTokenizer(SharedTokenizer):
         levels: int | None = None,
         padding_side: str = "right",
     ) -> None:
-        if codec.scaler is not None:
-            raise CodecError("this codec's scaler sends a number for each piece, which no token can hold: use none")
         if padding_side not in ("left", "right"):
             raise CodecError(f"padding side {padding_side!r}: give left or right")
         self.codec = codec.eval()
@@ -64,8 +65,9 @@ class CodecTokenizer(SharedTokenizer):
 
     @property
     def alphabet(self) -> Shape:
-        """Alphabet size of each row."""
-        return self.codec.quantizer.codebook_sizes[: self.levels]
+        """Alphabet size of each row: the levels, then the scale where the codec has one."""
+        scale = () if self.codec.scaler is None else (SCALE_LEVELS,)
+        return (*self.codec.quantizer.codebook_sizes[: self.levels], *scale)
 
     @property
     def vocab_size(self) -> int:
@@ -107,8 +109,11 @@ class CodecTokenizer(SharedTokenizer):
         return offset
 
     def from_grid(self, codes: Codes) -> list[int]:
-        """Ids of the stored codes of one item, with markers; ``codes["codes"]`` is ``(1, levels, *grid)``."""
-        v, values = self.vocabulary, codes["codes"].cpu()
+        """Ids of the stored codes of one item, with markers; ``codes["codes"]`` is ``(1, levels, *grid)``.
+
+        Scales are rounded to levels of 0.4 dB.
+        """
+        v, values = self.vocabulary, codes[MAIN].cpu()
         if len(codes.shapes) != 1 or values.shape[1] != self.levels:
             raise CodecError(
                 f"codes of {len(codes.shapes)} items and {values.shape[1]} levels: give 1 item with {self.levels}"
@@ -117,8 +122,9 @@ class CodecTokenizer(SharedTokenizer):
         if self.grammar.sized and max(units) > LARGEST:
             raise CodecError(f"a picture of {units} strides is larger than {LARGEST}: cut it")
         sizes = [v.offset + n - 1 for n in units] if self.grammar.sized else []
-        plan = self.grammar.plan(units)
-        return [v.begin, *sizes, *v.ids(plan.row[plan.order], plan.flatten([values])[0]), v.end]
+        layout = self.grammar.layout(units)
+        scales = [scale_levels(codes[SCALE].cpu().flatten())] if self.grammar.scales(units) else []
+        return [v.begin, *sizes, *v.ids(layout.row, torch.cat([values.flatten(), *scales])[layout.number]), v.end]
 
     def to_grid(self, ids: Ids, strict: bool = False) -> Codes:
         """Codes of the first span in ``ids``; what is outside the markers is not read.
@@ -162,11 +168,14 @@ class CodecTokenizer(SharedTokenizer):
 
     def _codes(self, units: Shape, known: int, values: Tensor) -> Codes:
         numbers, part = self.grammar.whole(units, known)
-        grid, all_of = self.grammar.grid(part), self.grammar.grid(units)
-        flat_codes = torch.zeros(self.levels * math.prod(all_of), dtype=torch.int64)
+        grid, all_of, scales = self.grammar.grid(part), self.grammar.grid(units), self.grammar.scales(part)
+        main = self.levels * math.prod(all_of)
+        flat_codes = torch.zeros(main + self.grammar.scales(units), dtype=torch.int64)
         flat_codes[numbers] = values
-        whole = flat_codes.view(1, self.levels, *all_of)[:, :, : grid[0]]
-        return Codes((Stream("codes", whole, self.alphabet, (grid,)),), (self.grammar.shape(part),))
+        whole = flat_codes[:main].view(1, self.levels, *all_of)[:, :, : grid[0]]
+        side = [scales_of(flat_codes[main : main + scales])] if scales else []
+        alphabet = self.alphabet[: self.levels]
+        return Codes((Stream(MAIN, whole, alphabet, (grid,)), *side), (self.grammar.shape(part),))
 
     def encode(self, signal: Float[Tensor, "c *space"]) -> list[int]:
         """Ids of one signal (audio and pictures in [-1, 1], at the codec's rate), with markers."""
@@ -184,9 +193,8 @@ class CodecTokenizer(SharedTokenizer):
 
     def decode_codes(self, codes: Codes) -> Float[Tensor, "c *space"]:
         """The signal of the codes of one item."""
-        stream = codes.stream("codes")
-        moved = Stream(stream.name, stream.values.to(self.codec.device), stream.alphabet, stream.grids)
-        return self.codec.decode(Codes((moved,), codes.shapes))[0]
+        moved = tuple(replace(stream, values=stream.values.to(self.codec.device)) for stream in codes)
+        return self.codec.decode(Codes(moved, codes.shapes))[0]
 
     def __call__(
         self,
