@@ -1,65 +1,122 @@
-"""Encode and decode speed against transformers.EncodecModel: same weights, same machine, one run.
+"""Encode and decode speed against the transformers library: EnCodec, DAC and Mimi; same weights, same machine, one run.
 
-python benchmarks/codec_speed.py [--batch 1] [--seconds 10] [--bandwidth 6] [--repeats 5] [--threads 2]
+Weights are random and the codes of a random network say nothing; that codes are equal is what ``tests/convert`` checks.
+The floor counts operations of convolutions and products (LSTMs left out), and each weight and sample once as bytes.
+
+    python benchmarks/codec_speed.py [--models encodec dac mimi] [--batch 16] [--seconds 10] [--precision 32 bf16]
 """
 
 import argparse
-import statistics
-import time
 from collections.abc import Callable
 
 import torch
-from transformers import EncodecConfig, EncodecModel
+from measure import CUDA, DEVICE, Ceilings, Figure, Job, clocked, machine, operations
+from torch import Tensor, nn
 
+from neuralcodecs import Codec
 from neuralcodecs.convert import from_transformers
 
+ENCODEC_LEVELS, BANDWIDTH = 8, 6.0
+Pair = dict[str, Job]
+"""``encode`` and ``decode``."""
 
-def median_seconds(run: Callable[[], object], repeats: int) -> float:
-    """Median wall time of ``run`` after one warm-up, the device synchronised."""
-    times = []
-    for _ in range(repeats + 1):
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        started = time.perf_counter()
-        run()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - started)
-    return statistics.median(times[1:])
+
+def encodec() -> nn.Module:
+    from transformers import EncodecConfig, EncodecModel
+
+    model = EncodecModel(EncodecConfig()).eval()
+    for layer in model.quantizer.layers:
+        layer.codebook.embed.normal_()
+    return model
+
+
+def dac() -> nn.Module:
+    from transformers import DacConfig, DacModel
+
+    return DacModel(DacConfig(sampling_rate=44100)).eval()
+
+
+def mimi() -> nn.Module:
+    from transformers import MimiConfig, MimiModel
+
+    model = MimiModel(MimiConfig()).eval()
+    for part in (
+        model.quantizer.semantic_residual_vector_quantizer,
+        model.quantizer.acoustic_residual_vector_quantizer,
+    ):
+        for layer in part.layers:
+            layer.codebook.embed_sum.normal_()
+    return model
+
+
+MODELS: dict[str, Callable[[], nn.Module]] = {"encodec": encodec, "dac": dac, "mimi": mimi}
+
+
+def published_pair(name: str, model: nn.Module, signal: Tensor) -> Pair:
+    if name == "encodec":
+        coded = model.encode(signal, bandwidth=BANDWIDTH)
+        return {
+            "encode": lambda: model.encode(signal, bandwidth=BANDWIDTH),
+            "decode": lambda: model.decode(coded.audio_codes, coded.audio_scales),
+        }
+    coded = model.encode(signal)
+    return {"encode": lambda: model.encode(signal), "decode": lambda: model.decode(audio_codes=coded.audio_codes)}
+
+
+def our_pair(name: str, codec: Codec, signal: Tensor) -> Pair:
+    levels = ENCODEC_LEVELS if name == "encodec" else None
+    codes = codec.encode(signal, levels)
+    return {"encode": lambda: codec.encode(signal, levels), "decode": lambda: codec.decode(codes)}
+
+
+def report(name: str, options: argparse.Namespace, precision: str, ceilings: Ceilings) -> None:
+    torch.manual_seed(0)
+    model = MODELS[name]()
+    codec = from_transformers(model)
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    model, codec = model.to(DEVICE, dtype), codec.to(DEVICE, dtype)
+    samples = round(options.seconds * codec.medium.rate)
+    signal = 0.1 * torch.randn(options.batch, 1, samples, device=DEVICE, dtype=dtype)
+    weights = sum(p.numel() * p.element_size() for p in codec.parameters())
+    for work in ("encode", "decode"):
+        figures: list[Figure | None] = []
+        for side in (lambda: published_pair(name, model, signal), lambda: our_pair(name, codec, signal)):
+            try:
+                job = side()[work]
+                figures.append(clocked(job, options.repeats, 2 if CUDA else 1))
+            except Exception as error:
+                print(f"  {name} {work} {precision} failed: {type(error).__name__}: {str(error).splitlines()[0][:150]}")
+                figures.append(None)
+        if None in figures:
+            continue
+        audio = 1e3 * options.batch * options.seconds
+        theirs, ours = figures
+        floor = ceilings.floor(operations(job), weights + signal.numel() * signal.element_size())
+        print(
+            f"{name} {work} {precision}: published {audio / theirs.ms:.0f} x real time {theirs.gib:.2f} GiB, "
+            f"ours {audio / ours.ms:.0f} x {ours.gib:.2f} GiB, ratio {theirs.ms / ours.ms:.2f}; floor {audio / floor:.0f} x",
+            flush=True,
+        )
 
 
 @torch.no_grad()
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--batch", type=int, default=16 if torch.cuda.is_available() else 1)
-    parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--bandwidth", type=float, default=6.0)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", choices=[*MODELS], default=[*MODELS] if CUDA else ["encodec"])
+    parser.add_argument("--batch", type=int, default=16 if CUDA else 1)
+    parser.add_argument("--seconds", type=float, default=10.0 if CUDA else 2.0)
+    parser.add_argument("--precision", choices=["32", "bf16"], nargs="+", default=["32", "bf16"] if CUDA else ["32"])
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    published = EncodecModel(EncodecConfig()).eval()
-    for layer in published.quantizer.layers:
-        layer.codebook.embed.normal_()
-    codec = from_transformers(published).to(device)
-    published = published.to(device)
-    signal = 0.1 * torch.randn(options.batch, 1, round(options.seconds * 24000), device=device)
-    levels = round(options.bandwidth / 0.75)
-    theirs = published.encode(signal, bandwidth=options.bandwidth)
-    ours = codec.encode(signal, levels)
-    assert torch.equal(theirs.audio_codes[0], ours["codes"]) or device == "cuda", "codes differ"
-    runs = {
-        "encode": (lambda: published.encode(signal, bandwidth=options.bandwidth), lambda: codec.encode(signal, levels)),
-        "decode": (lambda: published.decode(theirs.audio_codes, theirs.audio_scales), lambda: codec.decode(ours)),
-    }
-    audio = options.batch * options.seconds
-    print(
-        f"{device}, torch {torch.__version__}, {options.threads} threads, {options.batch} x {options.seconds} s, 24 kHz"
-    )
-    for name, (published_run, our_run) in runs.items():
-        a, b = median_seconds(published_run, options.repeats), median_seconds(our_run, options.repeats)
-        print(f"{name}: published {audio / a:8.1f} x real time, ours {audio / b:8.1f}, ratio {a / b:.2f}", flush=True)
+    print(f"{machine()}, {options.batch} x {options.seconds} s")
+    for precision in options.precision:
+        ceilings = Ceilings.measured(torch.bfloat16 if precision == "bf16" else torch.float32)
+        for name in options.models:
+            try:
+                report(name, options, precision, ceilings)
+            except ImportError as error:
+                print(f"{name} not measured: {error} (pip install 'neuralcodecs[bench]')")
+        print(f"  {ceilings}", flush=True)
 
 
 if __name__ == "__main__":

@@ -87,11 +87,11 @@ class Balancer(Combination):
 
     def gradient(self, terms: Terms, leaf: Float[Tensor, "b c *space"]) -> Float[Tensor, "b c *space"]:
         gradients = [gradient_at(term.value, leaf) for term in terms.values()]
-        present = [self.names.index(name) for name in terms]
-        average = self._update(present, torch.stack([g.flatten(1).norm(dim=1).sum() for g in gradients]))
-        total_weight = sum(term.weight for term in terms.values())
-        shares = self.total_norm / total_weight * torch.tensor([t.weight for t in terms.values()])
-        scales = shares.to(average, non_blocking=True) / (self.epsilon + average)
+        norms = torch.stack([g.flatten(1).norm(dim=1).sum() for g in gradients])
+        averages = self._update([self.names.index(name) for name in terms], norms).unbind()
+        share = self.total_norm / sum(term.weight for term in terms.values())
+        # weights stay numbers: a tensor of them would be a copy to the device, which a CUDA graph cannot hold
+        scales = [share * t.weight / (self.epsilon + a) for t, a in zip(terms.values(), averages, strict=True)]
         return torch.stack([g * s for g, s in zip(gradients, scales, strict=True)]).sum(0)
 
     @torch.no_grad()
