@@ -7,11 +7,12 @@ if TYPE_CHECKING:
     from neuralcodecs.codec import Codec, Decoder, Encoder, Quantized, Quantizer
     from neuralcodecs.codes import Codes, Stream
     from neuralcodecs.errors import CodecError
+    from neuralcodecs.pretrained import load
 
-__all__ = ["Codec", "CodecError", "Codes", "Decoder", "Encoder", "Quantized", "Quantizer", "Stream"]
+__all__ = ["Codec", "CodecError", "Codes", "Decoder", "Encoder", "Quantized", "Quantizer", "Stream", "load"]
 __version__ = "0.1.0"
 
-_HOMES = {"CodecError": "errors", "Codes": "codes", "Stream": "codes"}
+_HOMES = {"CodecError": "errors", "Codes": "codes", "Stream": "codes", "load": "pretrained"}
 
 
 def __getattr__(name: str) -> Any:

@@ -36,8 +36,8 @@ def check_prior(codec: "Codec", name: str, prior: StreamCoder) -> None:
         raise CodecError(f"a prior of alphabets {prior.alphabet} for a codec of {tuple(sizes)}: make one of its codes")
 
 
-def save_priors(priors: StreamCoders, directory: Path) -> None:
-    """Write the files of each prior; those that the folder has of others are removed."""
+def save_priors(priors: StreamCoders, directory: Path, narrow: bool = False) -> None:
+    """Write the files of each prior, ``narrow`` ones in small types; those that the folder has of others go."""
     for name in NAMES:
         config, tensors = (directory / file for file in _names(name))
         if name not in priors:
@@ -45,7 +45,7 @@ def save_priors(priors: StreamCoders, directory: Path) -> None:
             tensors.unlink(missing_ok=True)
             continue
         facts = {"fingerprint": priors[name].fingerprint.hex()}
-        save_tensors({key: _compact(value) for key, value in priors[name].state_dict().items()}, tensors, facts)
+        save_tensors({key: _compact(value) for key, value in priors[name].state_dict().items()}, tensors, facts, narrow)
         write_config(priors[name].describe(), config)
 
 

@@ -1,4 +1,7 @@
-"""Models that this machine knows by name: exported folders under $NEURALCODECS_HOME or ~/.cache/neuralcodecs/models."""
+"""Models that this machine knows by name: the user's, and the defaults that come with the package.
+
+The user's are exported folders under $NEURALCODECS_HOME or ~/.cache/neuralcodecs/models.
+"""
 
 import os
 import re
@@ -12,6 +15,10 @@ from neuralcodecs.errors import CodecError
 
 HOME = "NEURALCODECS_HOME"
 WEIGHTS = "model.safetensors"
+METRICS = "metrics.json"
+"""What was measured, beside a checkpoint or a default model's weights."""
+SHIPPED = Path(__file__).with_name("defaults")
+"""Folder of the default models: data in the package, read as any model from outside."""
 FINGERPRINT = "fingerprint"
 """Key in the metadata of the weights file: what the exporter computed. Whoever loads the model computes it again."""
 
@@ -42,13 +49,18 @@ def place(text: str) -> Path:
     return home() / text if is_name(text) else Path(text)
 
 
+def find(text: str) -> Path | None:
+    """The folder of the model of that name, the user's own before a default; None where there is none."""
+    roots = (home(), SHIPPED) if is_name(text) else ()
+    return next((root / text for root in roots if (root / text / WEIGHTS).is_file()), None)
+
+
 def known() -> Iterator[Known]:
-    """All models in name order; only the head of each weights file is read."""
-    if not home().is_dir():
-        return
-    for folder in sorted(home().iterdir()):
-        if is_name(folder.name) and (folder / WEIGHTS).is_file():
-            yield Known(folder.name, folder, stored_fingerprint(folder))
+    """The user's models and then the defaults, in name order; only the head of each weights file is read."""
+    for root in (home(), SHIPPED):
+        for folder in sorted(root.iterdir()) if root.is_dir() else ():
+            if is_name(folder.name) and (folder / WEIGHTS).is_file():
+                yield Known(folder.name, folder, stored_fingerprint(folder))
 
 
 def with_fingerprint(wanted: str) -> Known:

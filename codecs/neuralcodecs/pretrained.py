@@ -17,6 +17,7 @@ from neuralcodecs.atomic import atomic
 from neuralcodecs.card import CARD, card
 from neuralcodecs.checkpoints import FOLDER, newest
 from neuralcodecs.codec import Codec
+from neuralcodecs.compact import is_halved
 from neuralcodecs.errors import CodecError
 from neuralcodecs.models import FINGERPRINT, WEIGHTS
 from neuralcodecs.trusted import (
@@ -42,15 +43,16 @@ def save(
     """Write ``config.yaml``, ``model.safetensors``, ``README.md`` and the priors into ``directory``, made if needed.
 
     ``metrics``: an evaluation for the card. ``discriminator``: its tensors, for whoever trains on; a file of their own.
+    A codec of ``compact.halved`` weights takes half the bytes.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    identity = fingerprint(codec).hex()
+    identity, narrow = fingerprint(codec).hex(), is_halved(codec)
     if discriminator is not None:
         save_tensors(discriminator, directory / DISCRIMINATOR, {})
-    save_tensors(codec.state_dict(), directory / WEIGHTS, {FINGERPRINT: identity})
+    save_tensors(codec.state_dict(), directory / WEIGHTS, {FINGERPRINT: identity}, narrow)
     with atomic(directory / CARD) as temporary:
         temporary.write_text(card(codec, identity, metrics))
-    attached.save_priors(codec.priors, directory)
+    attached.save_priors(codec.priors, directory, narrow)
     write_config(codec.config(), directory / CONFIG)
 
 
@@ -94,8 +96,9 @@ def locate(source: str | Path, revision: str | None = None, token: str | bool | 
         if found is None:
             raise CodecError(f"{path} holds neither {WEIGHTS} nor a whole checkpoint: train or export first")
         return found
-    if models.is_name(str(source)) and (models.place(str(source)) / WEIGHTS).is_file():
-        return models.place(str(source))
+    known = models.find(str(source))
+    if known is not None:
+        return known
     if str(source).count("/") != 1 or path.suffix == ".ckpt" or str(source).startswith((".", "/", "~")):
         raise CodecError(
             f"no model at {source}: give a checkpoint, an exported folder, a name that `neuralcodecs models` lists, "

@@ -6,17 +6,25 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from neuralcodecs.atomic import atomic
+from neuralcodecs.compact import left_out, narrowed
 from neuralcodecs.errors import CodecError
 
 MAX_CONFIG_BYTES = 1_000_000
 
 
-def save_tensors(tensors: dict[str, Tensor], path: Path, facts: dict[str, str]) -> None:
-    """Write tensors as safetensors with ``facts`` in its head; the file appears whole or not at all."""
+def save_tensors(tensors: dict[str, Tensor], path: Path, facts: dict[str, str], narrow: bool = False) -> None:
+    """Write tensors as safetensors with ``facts`` in its head; the file appears whole or not at all.
+
+    ``narrow``: in the smallest types that hold their values, see ``compact``.
+    """
+    if narrow:
+        tensors, more = narrowed(tensors)
+        facts = facts | more
     with atomic(path) as temporary:
         whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         save_file(whole, temporary, {"format": "pt", **facts})
@@ -25,8 +33,9 @@ def save_tensors(tensors: dict[str, Tensor], path: Path, facts: dict[str, str]) 
 def load_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors by name. Raises CodecError for a file that is missing or damaged."""
     try:
-        return load_file(path)
-    except Exception as error:  # SafetensorError, OSError, and KeyError or ValueError for types that torch lacks
+        with safe_open(path, framework="pt") as file:
+            return left_out(file.metadata() or {}) | {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except Exception as error:  # SafetensorError, OSError, CodecError; KeyError, ValueError for types that torch lacks
         reason = " ".join(str(error).split())[:200]
         raise CodecError(f"{path} cannot be read ({reason}): export or download the model again") from error
 

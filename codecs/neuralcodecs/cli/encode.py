@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,23 +10,20 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from neuralcodecs.bitstream.coarse import Coarse
 from neuralcodecs.bitstream.metadata import Metadata
+from neuralcodecs.cli.encoder import Encoder, Encoders
 from neuralcodecs.cli.jobs import Job, incoming, outgoing, plan, sink
-from neuralcodecs.cli.load import load_model
 from neuralcodecs.cli.work import Done, Worker
 from neuralcodecs.codes import Codes, Shape
-from neuralcodecs.coding import Coding
-from neuralcodecs.errors import CodecError
-from neuralcodecs.files import SUFFIX, Report, encode_signals, levels_for, report, write_codes
+from neuralcodecs.files import SUFFIX, Report, report, write_codes
 from neuralcodecs.medium import Blocks, SignalInfo
-from neuralcodecs.refining import refined
-from neuralcodecs.stream_files import can_stream, encode_stream, is_long
+from neuralcodecs.stream_files import encode_stream
 
 
 class _Input(NamedTuple):
     """``read``: what the medium read, None where the input is to be streamed."""
 
+    encoder: Encoder
     read: tuple[Tensor, SignalInfo] | None
     metadata: Metadata
     target: Path | None
@@ -37,80 +35,68 @@ class _Coded(NamedTuple):
 
 
 def run_encode(options: argparse.Namespace) -> int:
-    encoding = _Encoding(options)
-    todo = plan(options.inputs, options.output, encoding.medium.suffixes)
+    encoders = Encoders(options)
+    todo = plan(options.inputs, options.output, encoders.suffixes)
+    encoders.load(todo.jobs)
     if options.batch > 1:  # files of one size are most likely of one length, and only those are coded together
         todo.jobs.sort(key=lambda job: job.source.stat().st_size if job.source and job.source.is_file() else 0)
-    worker = Worker(todo, encoding.medium.speed_unit)
-    return worker.run(options.batch, encoding.read, encoding.make, encoding.write)
+    encoding = _Encoding(options, encoders)
+    return Worker(todo, encoders.speed_unit).run(options.batch, encoding.read, encoding.make, encoding.write)
 
 
 class _Encoding:
-    def __init__(self, options: argparse.Namespace) -> None:
+    def __init__(self, options: argparse.Namespace, encoders: Encoders) -> None:
         self.options = options
-        self.codec, self.identity = load_model(options.model, options, options.tile)
-        self.medium = self.codec.medium
-        self.levels = options.levels if options.bitrate is None else levels_for(self.codec, options.bitrate)
-        levels = self.codec.check_levels(self.levels)  # before anything is read
-        self.coding = Coding(self.codec, options.prior, _coarse(options, levels))
-        self.streams = can_stream(self.codec)
+        self.encoders = encoders
 
     def read(self, job: Job) -> _Input:
+        encoder = self.encoders.of(job)
         target = job.output(SUFFIX, self.options.overwrite)
         metadata: Metadata = {} if self.options.title is None else {"title": self.options.title}
-        if self.streams and job.source is None:  # nothing is known of it yet
-            return _Input(None, metadata, target)
+        if encoder.streams and job.source is None:  # nothing is known of it yet
+            return _Input(encoder, None, metadata, target)
         with incoming(job) as path:
-            read = self._read(path)
+            read = encoder.read(path)
             if self.options.metadata:
-                metadata |= self.medium.facts(path) | ({} if job.source is None else {"name": job.source.name})
-        return _Input(read, metadata, target)
+                metadata |= encoder.medium.facts(path) | ({} if job.source is None else {"name": job.source.name})
+        return _Input(encoder, read, metadata, target)
 
     def make(self, inputs: Sequence[_Input]) -> list[_Coded]:
-        signals = [item.read[0] for item in inputs if item.read is not None]
-        coded = iter(self._encode(signals) if signals else [])
-        return [_Coded(None if item.read is None else next(coded), item) for item in inputs]
-
-    def _encode(self, signals: Sequence[Tensor]) -> list[Codes]:
-        if self.options.refine is None:
-            return encode_signals(self.codec, signals, self.levels)
-        return [refined(self.codec, signal, self.levels, self.options.refine) for signal in signals]
+        groups: dict[Encoder, list[int]] = defaultdict(list)
+        for index, item in enumerate(inputs):
+            if item.read is not None:
+                groups[item.encoder].append(index)
+        coded: dict[int, Codes] = {}
+        for encoder, members in groups.items():
+            signals = [item.read[0] for item in (inputs[i] for i in members) if item.read is not None]
+            coded |= zip(members, encoder.encode(signals), strict=True)
+        return [_Coded(coded.get(index), item) for index, item in enumerate(inputs)]
 
     def write(self, job: Job, coded: _Coded) -> Done:
         codes, item = coded
         if codes is None or item.read is None:
             return self._stream(job, item)
+        own = item.encoder
         with outgoing(item.target, SUFFIX) as path:
-            size = write_codes(path, self.codec, codes, item.read[1], self.identity, item.metadata, self.coding)
-        return self._done(item.target, report(self.codec, codes, size), codes.shapes[0])
-
-    def _read(self, path: Path) -> tuple[Tensor, SignalInfo] | None:
-        if self.streams and is_long(self.codec, self.medium.read_blocks(path).shape[0]):
-            return None
-        return self.medium.read(path)
+            size = write_codes(path, own.codec, codes, item.read[1], own.identity, item.metadata, own.coding)
+        return _done(item, report(own.codec, codes, size), codes.shapes[0])
 
     def _stream(self, job: Job, item: _Input) -> Done:
-        with self._blocks(job) as blocks, sink(item.target) as file:
-            cost = encode_stream(self.codec, blocks, file, self.levels, self.identity, item.metadata, self.coding)
-        return self._done(item.target, cost, blocks.shape)
-
-    @contextmanager
-    def _blocks(self, job: Job) -> Iterator[Blocks]:
-        if job.source is not None:
-            yield self.medium.read_blocks(job.source)
-            return
-        with self.medium.receive(sys.stdin.buffer) as blocks:
-            yield blocks
-
-    def _done(self, target: Path | None, cost: Report, shape: Shape) -> Done:
-        return Done("" if target is None else f"{target}: {cost}", self.medium.extent(shape))
+        own = item.encoder
+        with _blocks(job, own) as blocks, sink(item.target) as file:
+            own.remark(job.name, blocks.original)
+            cost = encode_stream(own.codec, blocks, file, own.levels, own.identity, item.metadata, own.coding)
+        return _done(item, cost, blocks.shape)
 
 
-def _coarse(options: argparse.Namespace, levels: int) -> Coarse | None:
-    if options.coarse is None:
-        if options.draw is not None:
-            raise CodecError("--draw is of the levels that --coarse leaves out: give both")
-        return None
-    coarse = Coarse(options.coarse, options.draw)
-    coarse.check(levels)
-    return coarse
+@contextmanager
+def _blocks(job: Job, encoder: Encoder) -> Iterator[Blocks]:
+    if job.source is not None:
+        yield encoder.medium.read_blocks(job.source)
+        return
+    with encoder.medium.receive(sys.stdin.buffer) as blocks:
+        yield blocks
+
+
+def _done(item: _Input, cost: Report, shape: Shape) -> Done:
+    return Done("" if item.target is None else f"{item.target}: {cost}", item.encoder.medium.extent(shape))

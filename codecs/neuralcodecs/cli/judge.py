@@ -76,8 +76,10 @@ def run_best(options: argparse.Namespace) -> int:
 
 def _models(options: argparse.Namespace) -> dict[str, Codec]:
     """The models by the names that are shown: as short as they can be told apart."""
-    from neuralcodecs.cli.load import load_model
+    from neuralcodecs.cli.load import default_of, load_model
 
+    if not options.model and not options.against:
+        options.model = [default_of(options.data)]
     short = [_shown(model) for model in options.model]
     names = [name if short.count(name) == 1 else model for name, model in zip(short, options.model, strict=True)]
     if len(set(names)) < len(names):

@@ -1,14 +1,18 @@
 """The codec that a command works with."""
 
 import argparse
+from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
 from neuralcodecs.codec import Codec
 from neuralcodecs.errors import CodecError
+from neuralcodecs.evaluation.measure import find_files
 from neuralcodecs.models import with_fingerprint
 from neuralcodecs.pretrained import fingerprint, load
+from neuralcodecs.shipped import ALL_SUFFIXES, default_folder, default_for, only_default
 from neuralcodecs.tiled import tiled
 
 
@@ -25,6 +29,12 @@ def load_model(source: str, options: argparse.Namespace, tile: int | None = None
     codec = load(source, options.trust).to(device)
     identity = fingerprint(codec)
     return Loaded(codec if tile is None else tiled(codec, tile), identity)
+
+
+def default_of(data: Sequence[str | Path]) -> str:
+    """The default model for files and folders of one medium, as a source to load; CodecError for a mixture."""
+    files = find_files(data, ALL_SUFFIXES)
+    return str(default_folder(only_default(map(default_for, files), ", ".join(map(str, data)))))
 
 
 class Finder:

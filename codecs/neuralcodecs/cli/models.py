@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from neuralcodecs.codec import Codec
+    from neuralcodecs.models import Known
 
 
 def run_info(options: argparse.Namespace) -> int:
     from neuralcodecs.bitstream.info import describe
+    from neuralcodecs.models import known
 
     facts = describe(options.input)
+    names = [model.name for model in known() if model.fingerprint == facts["model"]]
+    facts |= {"model name": names[0]} if names else {}
     if options.model:
         facts |= _of_model(options)
     if options.json:
@@ -48,6 +52,7 @@ def _latency(codec: "Codec") -> dict[str, Any]:
 
 def run_export(options: argparse.Namespace) -> int:
     from neuralcodecs.card import metrics_of
+    from neuralcodecs.compact import halved
     from neuralcodecs.errors import CodecError
     from neuralcodecs.pretrained import load, load_discriminator, locate, save
 
@@ -57,8 +62,10 @@ def run_export(options: argparse.Namespace) -> int:
     if discriminator == {}:
         raise CodecError(f"{source} has no discriminator: leave out --discriminator")
     codec = load(source, options.trust, averaged=not options.raw_weights)
-    metrics = metrics_of(source) if source.is_file() and not options.raw_weights else None
-    save(codec, target, metrics, discriminator)
+    # those of a checkpoint are of its averaged weights, in full precision
+    measured = source.is_file() and not options.raw_weights and not options.half
+    metrics = metrics_of(source) if measured else None
+    save(halved(codec) if options.half else codec, target, metrics, discriminator)
     print(target)
     return 0
 
@@ -77,10 +84,24 @@ def run_models(options: argparse.Namespace) -> int:
 
     found = list(known())
     for model in found:
-        print(f"{model.name}  {model.fingerprint or 'no fingerprint'}  {model.folder}")
+        print(f"{model.name}  {model.fingerprint or 'no fingerprint'}  {_told(model)}")
     if not found:
         print(f"neuralcodecs: no models in {home()}: add one with import or export", file=sys.stderr)
     return 0
+
+
+def _told(model: "Known") -> str:
+    """Where a model lies; of a default one the rates that its files were measured to have."""
+    from neuralcodecs.models import METRICS, SHIPPED
+
+    if model.folder.parent != SHIPPED:
+        return str(model.folder)
+    try:
+        metrics = json.loads((model.folder / METRICS).read_text())
+        points = [f"{s['levels']}: {s['written']:.3g}" for s in metrics["settings"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return "default"
+    return f"default, {metrics['unit']} by levels {', '.join(points)}"
 
 
 def free(options: argparse.Namespace) -> Path:

@@ -42,7 +42,7 @@ def make_parser() -> argparse.ArgumentParser:
     tokenizing.add_options(_command(commands, "tokenize", "tokenizing", tokenizing.SUMMARY, tokenizing.EXAMPLE))
     _generate(commands)
     _probe(commands)
-    _command(commands, "models", "models", "the models that have a name on this machine", "models")
+    _command(commands, "models", "models", "the models that have a name here, defaults included", "models")
     return parser
 
 
@@ -62,10 +62,8 @@ def _command(commands: Commands, name: str, module: str, summary: str, example: 
 
 
 def _encode(commands: Commands) -> None:
-    parser = _command(
-        commands, "encode", "encode", "signal files to .ncs", "encode talk.wav music/ -o coded/ -m mine -b 6"
-    )
-    parser.add_argument("-m", "--model", required=True, help=MODEL)
+    parser = _command(commands, "encode", "encode", "signal files to .ncs", "encode talk.wav more/ -o coded/ -b 6")
+    parser.add_argument("-m", "--model", help=f"{MODEL}; default: the package's own for sound or pictures, by suffix")
     _work_options(parser)
     rate = parser.add_mutually_exclusive_group()
     rate.add_argument("-b", "--bitrate", type=float, help="at most this: kbit/s for audio, bit/pixel for images")
@@ -89,7 +87,7 @@ def _decode(commands: Commands) -> None:
     parser = _command(
         commands, "decode", "decode", ".ncs to signal files", "decode talk.ncs -o part.wav --from 12.5 --to 20"
     )
-    parser.add_argument("-m", "--model", help=f"{MODEL}; default: the named model that made the file")
+    parser.add_argument("-m", "--model", help=f"{MODEL}; default: the one that made the file")
     _work_options(parser)
     parser.add_argument("--suffix", help="of the outputs that are not named with -o, for example .flac")
     parser.add_argument("--from", dest="start", type=float, metavar="SECONDS", help="decode from here on only")
@@ -115,7 +113,7 @@ def _info(commands: Commands) -> None:
 def _evaluate(commands: Commands) -> None:
     example = "evaluate runs/a --data test --out results --against opus,mp3 --anchor opus"
     parser = _command(commands, "evaluate", "judge", "rates and quality on files, also of classical codecs", example)
-    parser.add_argument("model", nargs="*", metavar="MODEL", help=f"{MODEL}; none, one or several")
+    parser.add_argument("model", nargs="*", metavar="MODEL", help=f"{MODEL}; none (the default one), one or several")
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders or files")
     parser.add_argument("--out", type=Path, required=True, help="folder of the results; what is there is not repeated")
     parser.add_argument("--against", default="", metavar="NAMES", help="opus,mp3 or jpeg,webp,avif,jxl,jpeg2000")
@@ -157,6 +155,7 @@ def _export(commands: Commands) -> None:
     parser.add_argument("place", metavar="FOLDER|NAME", help=PLACE)
     _overwrite_option(parser)
     parser.add_argument("--discriminator", action="store_true", help="its weights too, for train.py fit --init")
+    parser.add_argument("--half", action="store_true", help="round weights to 16 bits: half the size")
     parser.add_argument("--raw-weights", action="store_true", help="the last weights instead of their average")
     _trust_option(parser)
 

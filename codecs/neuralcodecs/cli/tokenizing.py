@@ -21,7 +21,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "inputs", nargs="+", metavar="INPUT", help="folders, manifests (.csv, .txt), .tar, .parquet, saved datasets"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the corpus")
-    parser.add_argument("-m", "--model", required=True, help="as for encode")
+    parser.add_argument("-m", "--model", help="as for encode; default: the package's own for sound or pictures")
     parser.add_argument("--levels", type=int, help="number of codebooks to use")
     parser.add_argument("--engine", choices=["local", "ray"], default="local", help="ray: actors, also of a cluster")
     parser.add_argument("--workers", type=int, metavar="N", help="processes; default: one for each GPU or core")
@@ -42,9 +42,10 @@ def run_tokenize(options: argparse.Namespace) -> int:
 
     if options.batch < 1 or (options.workers or 1) < 1:
         raise CodecError(f"--batch {options.batch}, --workers {options.workers}: give at least 1")
-    codec, identity = load_model(options.model, options)
-    levels, device = codec.check_levels(options.levels), codec.device.type
     inputs = [str(Path(path).absolute()) for path in options.inputs]
+    model = options.model or _default(inputs, options)
+    codec, identity = load_model(model, options)
+    levels, device = codec.check_levels(options.levels), codec.device.type
     facts = Facts(identity.hex(), levels, codec.medium.rate, device, inputs, options.split, options.column)
     folder = Folder(options.out.absolute())
     folder.check(facts)
@@ -53,7 +54,7 @@ def run_tokenize(options: argparse.Namespace) -> int:
             items = find_items(inputs, codec.medium.suffixes, options.split, options.column)
             folder.begin(facts, items)
         run = secrets.token_hex(8)
-        job = Job(folder.path, options.model, levels, facts.fingerprint, device, options.trust, options.batch, run)
+        job = Job(folder.path, model, levels, facts.fingerprint, device, options.trust, options.batch, run)
         missing = folder.missing()
         if missing:
             kept = folder.count - sum(len(folder.items(number)) for number in missing)
@@ -63,6 +64,22 @@ def run_tokenize(options: argparse.Namespace) -> int:
     if account.bad:
         print(f"neuralcodecs: {account.bad} items are bad: {folder.path / 'bad.csv'} says why", file=sys.stderr)
     return FAILED if account.bad else 0
+
+
+def _default(inputs: list[str], options: argparse.Namespace) -> str:
+    """The default model for the medium of the inputs; CodecError where they hold two, or do not tell."""
+    from neuralcodecs.errors import CodecError
+    from neuralcodecs.lm.corpus.inputs import find_items
+    from neuralcodecs.shipped import SUFFIXES, default_folder, only_default
+
+    held = []
+    for name, suffixes in SUFFIXES.items():
+        try:
+            found = find_items(inputs, suffixes, options.split, options.column)
+        except CodecError:
+            continue
+        held += [name] if found else []
+    return str(default_folder(only_default(held, ", ".join(inputs))))
 
 
 def _engine(options: argparse.Namespace, job: "Job", missing: list[int]) -> "Iterator[Progress]":

@@ -1,0 +1,116 @@
+"""What ``encode`` codes a file with: the model that was named, or the default one for the file's suffix."""
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TypeGuard
+
+from torch import Tensor
+
+from neuralcodecs.bitstream.coarse import Coarse
+from neuralcodecs.cli.jobs import Job
+from neuralcodecs.cli.load import load_model
+from neuralcodecs.codes import Codes
+from neuralcodecs.coding import Coding
+from neuralcodecs.errors import CodecError
+from neuralcodecs.files import encode_signals, levels_for
+from neuralcodecs.medium import SignalInfo
+from neuralcodecs.refining import refined
+from neuralcodecs.shipped import ALL_SUFFIXES, default_folder, default_for
+from neuralcodecs.stream_files import can_stream, is_long
+
+
+class Encoder:
+    """One model with the levels and the prior that the options ask for.
+
+    Args:
+        source: of the model.
+        options: of the command.
+        default: the model was not named, so a file that it is not meant for is remarked on, the first time.
+    """
+
+    def __init__(self, source: str, options: argparse.Namespace, default: bool) -> None:
+        self._refine: int | None = options.refine
+        self._silent = not default
+        self.codec, self.identity = load_model(source, options, options.tile)
+        self.medium = self.codec.medium
+        chosen = options.levels if options.bitrate is None else levels_for(self.codec, options.bitrate)
+        self.levels = self.codec.check_levels(chosen)  # before anything is read
+        self.coding = Coding(self.codec, options.prior, _coarse(options, self.levels))
+        self.streams = can_stream(self.codec)
+
+    def read(self, path: Path) -> tuple[Tensor, SignalInfo] | None:
+        """The signal, None for one that is too long to be coded whole."""
+        if self.streams and is_long(self.codec, self.medium.read_blocks(path).shape[0]):
+            return None
+        signal, original = self.medium.read(path)
+        self.remark(str(path), original)
+        return signal, original
+
+    def encode(self, signals: Sequence[Tensor]) -> list[Codes]:
+        if self._refine is None:
+            return encode_signals(self.codec, signals, self.levels)
+        return [refined(self.codec, signal, self.levels, self._refine) for signal in signals]
+
+    def remark(self, name: str, original: SignalInfo) -> None:
+        """Say once that a default model of speech keeps less than a file of more channels or a higher rate has."""
+        own = self.medium
+        if self._silent or not own.rate or (original.rate <= own.rate and original.channels <= own.channels):
+            return
+        self._silent = True
+        had = f"{original.channels} channel{'s' * (original.channels > 1)} at {original.rate} Hz"
+        print(
+            f"neuralcodecs: {name}: {had}, coded as {own.channels} at {own.rate} Hz: the default model is for speech, "
+            "-m names another",
+            file=sys.stderr,
+        )
+
+
+class Encoders:
+    """The encoder of each job; models are loaded when the jobs are known, before anything is read."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+        self._given = Encoder(options.model, options, default=False) if options.model else None
+        self._defaults: dict[str, Encoder] = {}
+        self.suffixes = ALL_SUFFIXES if self._given is None else self._given.medium.suffixes
+
+    def load(self, jobs: Iterable[Job]) -> None:
+        """Load the default models that the jobs need.
+
+        Raises CodecError where one choice of rate would have to serve two media.
+        """
+        if self._given is not None:
+            return
+        names = sorted(set(map(default_for, filter(_has_default, (job.source for job in jobs)))))
+        if len(names) > 1 and (self._options.bitrate, self._options.levels) != (None, None):
+            raise CodecError("sound and pictures have rates of their own: with -b or --levels, encode them apart")
+        self._defaults = {name: Encoder(str(default_folder(name)), self._options, default=True) for name in names}
+
+    def of(self, job: Job) -> Encoder:
+        """CodecError for a file that no default model is for."""
+        if self._given is not None:
+            return self._given
+        if job.source is None:
+            raise CodecError("standard input has no suffix that tells its medium: name a model, for example -m speech")
+        return self._defaults[default_for(job.source)]
+
+    @property
+    def speed_unit(self) -> str:
+        encoders = self._defaults.values() if self._given is None else [self._given]
+        return " or ".join(dict.fromkeys(encoder.medium.speed_unit for encoder in encoders))
+
+
+def _has_default(source: Path | None) -> TypeGuard[Path]:
+    return source is not None and source.suffix.lower() in ALL_SUFFIXES
+
+
+def _coarse(options: argparse.Namespace, levels: int) -> Coarse | None:
+    if options.coarse is None:
+        if options.draw is not None:
+            raise CodecError("--draw is of the levels that --coarse leaves out: give both")
+        return None
+    coarse = Coarse(options.coarse, options.draw)
+    coarse.check(levels)
+    return coarse
