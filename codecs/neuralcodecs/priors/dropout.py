@@ -15,4 +15,4 @@ def drop(model: LearnedPrior, share: float) -> None:
     if not 0 <= share < 1:
         raise CodecError(f"dropout {share}: give a share of 0 to less than 1")
     for module in model.modules():  # those that add something look at it
-        module.dropped = share
+        vars(module)["dropped"] = share

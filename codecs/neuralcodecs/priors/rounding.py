@@ -36,13 +36,14 @@ from neuralcodecs.priors.learned import LearnedPrior
 
 LEARNING_RATE = 1e-3
 LARGEST_LOGIT = float(RESIDUAL)
+"""Of scores: far beyond what can be told from probability 0."""
 
 
 class Rounded(Arithmetic):
     """Floats on the grids of the integers that files are coded with."""
 
     def kept(self, x: Float[Tensor, "*rows d"]) -> Float[Tensor, "*rows d"]:
-        return _on_grid(x, RESIDUAL_BITS, RESIDUAL)
+        return _on_grid(x, RESIDUAL_BITS, float(RESIDUAL))
 
     def normed(self, x: Float[Tensor, "*rows d"]) -> Float[Tensor, "*rows d"]:
         return _on_grid(rms_norm(x), NORM_BITS)
@@ -57,7 +58,7 @@ class Rounded(Arithmetic):
 
     def mixed(self, query: Tensor, key: Tensor, value: Tensor, bias: Float[Tensor, "h n m"]) -> Tensor:
         scores = _on_grid(query @ key.transpose(-1, -2), LOGIT_BITS, LARGEST_LOGIT)
-        distances = _on_grid(OCTAVES * bias.masked_fill(bias.isinf(), 0.0), LOGIT_BITS, RESIDUAL)
+        distances = _on_grid(OCTAVES * bias.masked_fill(bias.isinf(), 0.0), LOGIT_BITS, float(RESIDUAL))
         hidden = (scores + distances).masked_fill(bias.isinf(), -torch.inf)
         return _on_grid((hidden / OCTAVES).softmax(-1) @ value, VALUE_BITS)
 
@@ -83,12 +84,12 @@ def rounding(model: LearnedPrior) -> Iterator[None]:
     """Within it the float network computes as its export does, but for what costs nothing."""
     modules = list(model.modules())
     for module in modules:  # those that compute look at it
-        module.arithmetic = ROUNDED
+        vars(module)["arithmetic"] = ROUNDED
     try:
         yield
     finally:
         for module in modules:
-            del module.arithmetic
+            del vars(module)["arithmetic"]
 
 
 ROUNDED = Rounded()
@@ -110,7 +111,7 @@ def fine_tune(model: LearnedPrior, batches: Iterable[Int64[Tensor, "b q *grid"]]
     model.train(training)
 
 
-def _on_grid(x: Tensor, bits: int, largest: float = ACTIVATION) -> Tensor:
+def _on_grid(x: Tensor, bits: int, largest: float = float(ACTIVATION)) -> Tensor:
     """Multiples of ``2 ** -bits``, the integers behind them at most ``largest``."""
     return rounded(x, 2.0**bits, -largest / 2**bits, largest / 2**bits)
 
