@@ -13,8 +13,8 @@ from fuzz_corpus import Victim, mutants
 from fuzz_judge import Judge, watched
 from mutations import DAMAGE, FORGERY, Mutation, forge_values
 
-COUNTS = dict.fromkeys(DAMAGE, 160) | dict.fromkeys(FORGERY, 64) | {forge_values: 96}
-"""Files of each kind: four to ten of each victim."""
+COUNTS = dict.fromkeys(DAMAGE, 160) | dict.fromkeys(FORGERY, 64) | {forge_values: 48}
+"""Files of each kind: three to ten of each victim."""
 
 
 @pytest.fixture(scope="module")
