@@ -58,7 +58,7 @@ def train(codec: Codec, pictures: list[Tensor], lambdas: list[float], options: a
             decoded, quantized = codec(batch, levels)
         rate = quantized.losses["bits"] / options.size**2
         squared = 255**2 / 4 * distortion(decoded.float(), batch)
-        loss = lambdas[levels - 1] * (options.boost if part < BOOSTED else 1) * squared + rate
+        loss = lambdas[codec.quantizer.levels.index(levels)] * (options.boost if part < BOOSTED else 1) * squared + rate
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(codec.parameters(), options.clip)
@@ -143,7 +143,7 @@ def report(codec: Codec, kind: str, levels: int, found: list[dict[str, Any]], op
     means = {name: sum(row[name] for row in found) / len(found) for name in found[0]}
     means["other codes"] = sum(row["other codes"] for row in found)
     figures = ", ".join(f"{name} {value:.4g}" for name, value in {**means, "kMAC/pixel": options.macs}.items())
-    worth = codec.quantizer.lambdas[levels - 1]
+    worth = codec.quantizer.lambdas[codec.quantizer.levels.index(levels)]
     print(f"{options.name}, lambda {worth:g}, {kind or f'{len(found)} pictures'}: {figures}", flush=True)
 
 

@@ -37,7 +37,9 @@ from neuralcodecs.prior_coders import StaticPriorCoder
 from neuralcodecs.priors.autoregressive import FactorisedTransformer, ParallelTransformer, TokenTransformer
 from neuralcodecs.priors.counted import AdaptivePrior, StaticPrior
 from neuralcodecs.priors.dropout import drop
+from neuralcodecs.priors.integer import Sealed
 from neuralcodecs.priors.prior import table_bits
+from neuralcodecs.training.prior_rounding import exported_within
 
 KINDS: dict[str, type[TokenTransformer]] = {"parallel": ParallelTransformer, "factorised": FactorisedTransformer}
 FOLDERS = {"train": ("speech/train", "speech_more/train"), "val": ("speech/val",), "test": ("speech/test",)}
@@ -146,7 +148,7 @@ def validated(model: TokenTransformer, val: list[Coded]) -> float:
     return sum(bits * count for bits, count in found) / sum(count for _, count in found)
 
 
-def check_round_trip(prior: torch.nn.Module, alphabet: tuple[int, ...], codes: Tensor) -> None:
+def check_round_trip(prior: Sealed, alphabet: tuple[int, ...], codes: Tensor) -> None:
     """Written where the prior is, read by its copy on the CPU."""
     data = coder_of(prior, alphabet).encode(codes, {})
     read = coder_of(copy.deepcopy(prior).cpu(), alphabet).decode(data, len(codes), tuple(codes.shape[1:]), {})
@@ -195,8 +197,7 @@ def counted_rows(codec: Codec, static: StaticPrior, tests: dict[int, list[Coded]
         rows.tell("adaptive", levels, entropy=bits)
 
 
-def learned_rows(kind: str, model: TokenTransformer, tests: dict[int, list[Coded]], rows: Rows) -> torch.nn.Module:
-    prior = model.eval().export().to(next(model.parameters()).device)
+def learned_rows(kind: str, model: TokenTransformer, prior: Sealed, tests: dict[int, list[Coded]], rows: Rows) -> None:
     coder = coder_of(prior, prior.alphabet)
     for levels, files in tests.items():
         if levels > len(prior.alphabet):
@@ -205,10 +206,9 @@ def learned_rows(kind: str, model: TokenTransformer, tests: dict[int, list[Coded
         _, floats, integers = exported_bits(model, prior, files)
         written = sum(8 * len(coder.encode(file.values[0], {})) for file in files)
         rows.tell(kind, levels, float=floats, integer=integers, written=written)
-    return prior
 
 
-def publish(codec: Codec, static: StaticPrior, prior: torch.nn.Module, folder: Path) -> None:
+def publish(codec: Codec, static: StaticPrior, prior: Sealed, folder: Path) -> None:
     """The files that a model's folder has of its priors."""
     alphabet = tuple(codec.quantizer.codebook_sizes)
     if prior.alphabet != alphabet:
@@ -244,6 +244,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--frames", type=int, default=375, help="of a training crop")
     parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--tuning", type=int, default=300, help="steps with rounding, where rounding costs too much")
     parser.add_argument("--out", type=Path, help="JSON of the rows")
     parser.add_argument("--publish", type=Path)
     options = parser.parse_args()
@@ -273,7 +274,9 @@ def run(kind: str, codec, static, tensors, tests, rows, options) -> None:
     size = sum(p.numel() for p in model.parameters()) / 1e6
     shape = f"dim {options.dim}, {options.heads} heads, {options.layers} layers, window {options.window}"
     print(f"{kind}: {shape}, {size:.2f} M, {steps} steps of {options.batch} x {options.frames}", flush=True)
-    prior = learned_rows(kind, model, tests, rows)
+    spoken = [Coded(tensors["static"][None, :most].long(), ())]
+    prior = exported_within(model.eval(), spoken, val, options.tuning).to(options.device)
+    learned_rows(kind, model, prior, tests, rows)
     if options.publish is not None:
         publish(codec, static, prior, options.publish)
     shortest = min(tests[max(n for n in tests if n <= most)], key=lambda file: file.values.numel())

@@ -21,13 +21,14 @@ CONTEXTS = {
 }
 
 
-def fresh(context: str = "slices", stages: tuple[int, ...] = (8, 12)) -> Codec:
+def fresh(context: str = "slices", stages: tuple[int, ...] = (8, 12), between: int = 1) -> Codec:
     quantizer = partial(
         Hyperprior,
         hyper=partial(Hyper, hidden=8, channels=4, features=12),
         context=CONTEXTS[context],
         gains=(1.0, 2.0),
         lambdas=WORTH,
+        between=between,
     )
     encoder = AnalysisEncoder(dim=16, channel_widths=stages, blocks=1)
     decoder = partial(SynthesisDecoder, channel_widths=stages[::-1], blocks=1)

@@ -8,7 +8,8 @@ import torch
 from examples import clip, make_codec
 
 from neuralcodecs import Codec, CodecError, Codes
-from neuralcodecs.files import decode_file, encode_file, levels_for, nominal_rates, read_codes, write_codes
+from neuralcodecs.bitrates import levels_for, nominal_rates
+from neuralcodecs.files import decode_file, encode_file, read_codes, write_codes
 from neuralcodecs.medium import SignalInfo
 
 

@@ -1,6 +1,5 @@
 """Codes to .ncs files and back, and signal files to .ncs files and back: what the commands and the evaluation call."""
 
-import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from torch import Tensor
 from neuralcodecs.atomic import atomic
 from neuralcodecs.bitstream import UNKNOWN, Header, Original, Reader, StreamSpec, write
 from neuralcodecs.bitstream.metadata import Metadata
+from neuralcodecs.bitstream.wire import ByteSink
 from neuralcodecs.chunking import chunks_of
 from neuralcodecs.codec import Codec
 from neuralcodecs.codes import FREE, Codes, Layout, Shape, Stream
@@ -101,16 +101,29 @@ def write_codes(
     ``identity``: the codec's fingerprint, from whoever handles many files; it costs a hash over all weights.
     ``coding``: with which prior; None: the best that the codec has.
     """
+    with atomic(target) as temporary, temporary.open("wb") as file:
+        put_codes(file, codec, codes, original, identity, metadata, coding)
+    return target.stat().st_size
+
+
+def put_codes(
+    file: ByteSink,
+    codec: Codec,
+    codes: Codes,
+    original: SignalInfo,
+    identity: bytes | None = None,
+    metadata: Metadata | None = None,
+    coding: Coding | None = None,
+) -> None:
+    """Write the codes of one signal to an open file; the arguments are those of ``write_codes``."""
     coding = coding or Coding(codec)
     if len(codes.shapes) != 1:
         raise CodecError(f"a file holds one signal, these codes have {len(codes.shapes)}: write codes.item(i)")
-    shape = codes.shapes[0]
     streams = tuple(StreamSpec(s.name, tuple(s.alphabet), s.grids[0]) for s in codes)
     metadata = codes.samplings[0].metadata() | (metadata or {})
-    header = coding.header(header_for(codec, shape, streams, original, identity or fingerprint(codec), metadata))
-    with atomic(target) as temporary, temporary.open("wb") as file:
-        write(file, header, chunks_of(codec, [codes], coding.chunk_seconds), coders=coding.payloads)
-    return target.stat().st_size
+    identity = identity or fingerprint(codec)
+    header = coding.header(header_for(codec, codes.shapes[0], streams, original, identity, metadata))
+    write(file, header, chunks_of(codec, [codes], coding.chunk_seconds), coders=coding.payloads)
 
 
 def header_for(
@@ -175,24 +188,6 @@ def original_of(header: Header) -> SignalInfo:
     """What the signal in the file was before the codec's medium read it."""
     original = header.original or Original(header.rate, header.channels, header.shape)
     return SignalInfo(original.rate, original.channels, original.shape)
-
-
-def nominal_rates(codec: Codec) -> list[float]:
-    """Nominal bitrate in the medium's unit at 1, 2 ... levels, side streams not counted."""
-    strides = codec.encoder.strides
-    positions = math.prod(codec.encoder.frames(strides))  # one for a convolutional encoder, K for a tile of K tokens
-    alphabets = map(codec.quantizer.alphabet, range(1, codec.quantizer.most_levels + 1))
-    return [codec.medium.bitrate(positions * sum(map(math.log2, sizes)), strides) for sizes in alphabets]
-
-
-def levels_for(codec: Codec, bitrate: float) -> int:
-    """The most levels whose nominal bitrate is at most ``bitrate``; raises CodecError when even one is above it."""
-    rates = nominal_rates(codec)
-    fitting = [levels for levels, rate in enumerate(rates, 1) if rate <= bitrate * (1 + 1e-9)]
-    if not fitting:
-        coded = "" if not codec.quantizer.coders() else " before entropy coding: choose with --levels instead"
-        raise CodecError(f"bitrate {bitrate:g}: this codec starts at {rates[0]:.3g} {codec.medium.unit}{coded}")
-    return fitting[-1]
 
 
 def admit(codec: Codec, reader: Reader, source: Path, own: bytes) -> None:

@@ -12,12 +12,13 @@ from pictures import KODAK, PICTURES, PatchDecoder, PatchEncoder, picture, pictu
 from PIL import Image as Pillow
 
 from neuralcodecs import Codec, CodecError
+from neuralcodecs.bitrates import levels_for, nominal_rates
 from neuralcodecs.cli import main
 from neuralcodecs.criteria import Metric, MetricFailure
 from neuralcodecs.evaluation.examples import comparison, decode_examples
 from neuralcodecs.evaluation.measure import evaluate
 from neuralcodecs.evaluation.results import table
-from neuralcodecs.files import decode_file, encode_file, levels_for, nominal_rates, read_codes, write_codes
+from neuralcodecs.files import decode_file, encode_file, read_codes, write_codes
 from neuralcodecs.image import Image, files
 from neuralcodecs.medium import SignalInfo
 from neuralcodecs.quantizers.binary import GroupedLFQ

@@ -7,8 +7,9 @@ import torch
 from image_networks import cnn_codec, picture, token_codec
 
 from neuralcodecs import CodecError
+from neuralcodecs.bitrates import nominal_rates
 from neuralcodecs.codec import Codec
-from neuralcodecs.files import nominal_rates, read_codes, write_codes
+from neuralcodecs.files import read_codes, write_codes
 from neuralcodecs.image import Tiles
 from neuralcodecs.medium import SignalInfo
 from neuralcodecs.pieces import crop

@@ -13,10 +13,11 @@ from hyper_codecs import CONTEXTS, WORTH, fresh, photo, trained
 
 from neuralcodecs import Codec, CodecError, Codes
 from neuralcodecs import chunking as chunking_module
+from neuralcodecs.bitrates import levels_written
 from neuralcodecs.coding import Coding
 from neuralcodecs.decoders import LinearDecoder, TwoLayerDecoder
 from neuralcodecs.evaluation.complexity import complexity
-from neuralcodecs.files import open_codes, read_codes, write_codes
+from neuralcodecs.files import open_codes, put_codes, read_codes, write_codes
 from neuralcodecs.medium import SignalInfo
 from neuralcodecs.quantizers.conditional import SYMBOLS, GaussianConditional
 from neuralcodecs.quantizers.factorised import FactorisedPrior
@@ -80,6 +81,25 @@ def test_files_decode_alike_in_other_arithmetic_and_batches(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("tf32", [False, True])
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_what_one_device_writes_the_other_reads(context: str, tf32: bool, tmp_path: Path) -> None:
+    cpu, cuda = trained(context), copy.deepcopy(trained(context)).cuda()
+    torch.set_float32_matmul_precision("medium" if tf32 else "highest")
+    try:
+        for index in range(20):
+            picture = photo(TEST, 40 + 7 * index, 100 - index)
+            for writer, reader in ((cpu, cuda), (cuda, cpu)):
+                codes = writer.encode(picture[None].to(writer.device), 1 + index % 2)
+                saved(writer, codes, tmp_path / "a.ncs")
+                back, _ = read_codes(tmp_path / "a.ncs", reader)
+                assert all(torch.equal(codes[s.name].cpu(), s.values.cpu()) for s in back)
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
 def test_files_decode_alike_with_more_threads_in_another_process(tmp_path: Path) -> None:
     codec = trained()
     codec.save_pretrained(tmp_path / "model")
@@ -156,6 +176,33 @@ def test_tables_are_the_densities_and_hold_every_symbol() -> None:
     torch.testing.assert_close(prior.tables.double().diff() / TOTAL, mass, atol=1e-5, rtol=1e-3)
     for table in (*conditional.tables, *prior.tables):
         assert table[0] == 0 and table[-1] == TOTAL and bool((table.diff() > 0).all())
+
+
+def test_gains_between_levels_give_rates_between(tmp_path: Path) -> None:
+    """The same weights, and the levels that were trained among those that were not."""
+    codec, plain, picture = fresh(between=4).eval(), trained(), photo(TEST, 120, 130)
+    codec.load_state_dict(plain.state_dict())
+    assert codec.quantizer.levels == (1, 5) and codec.quantizer.most_levels == 5
+    sizes, losses = [], []
+    for levels in range(1, 6):
+        codes = codec.encode(picture[None], levels)
+        sizes.append(saved(codec, codes, tmp_path / "a.ncs"))
+        back, _ = read_codes(tmp_path / "a.ncs", codec)
+        assert same(codes, back)
+        decoded = codec.decode(back)
+        assert torch.equal(decoded, codec(picture[None], levels)[0])
+        losses.append(float((decoded[0] - picture).square().mean()))
+        if levels in codec.quantizer.levels:
+            known = plain.encode(picture[None], codec.quantizer.levels.index(levels) + 1)
+            assert all(torch.equal(codes[name], known[name]) for name in ("codes", "z"))
+            torch.testing.assert_close(decoded, plain.decode(known))
+    assert sizes == sorted(set(sizes)) and losses[0] > losses[2] > losses[4]
+    wanted = 8 * (sizes[2] + 1) / (120 * 130)
+    info = SignalInfo(0, 3, (120, 130))
+    assert levels_written(codec, picture, wanted, lambda file, codes: put_codes(file, codec, codes, info)) == 3
+    refined(codec, picture, 3, steps=1)  # a bit is worth something there too
+    with pytest.raises(CodecError, match="between 0"):
+        fresh(between=0)
 
 
 def test_refinement_lowers_the_cost_of_a_file(tmp_path: Path) -> None:

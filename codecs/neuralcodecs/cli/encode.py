@@ -68,8 +68,8 @@ class _Encoding:
                 groups[item.encoder].append(index)
         coded: dict[int, Codes] = {}
         for encoder, members in groups.items():
-            signals = [item.read[0] for item in (inputs[i] for i in members) if item.read is not None]
-            coded |= zip(members, encoder.encode(signals), strict=True)
+            read = [item.read for item in (inputs[i] for i in members) if item.read is not None]
+            coded |= zip(members, encoder.encode(read, [inputs[i].metadata for i in members]), strict=True)
         return [_Coded(coded.get(index), item) for index, item in enumerate(inputs)]
 
     def write(self, job: Job, coded: _Coded) -> Done:

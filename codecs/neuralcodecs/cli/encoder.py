@@ -1,6 +1,7 @@
 """What ``encode`` codes a file with: the model that was named, or the default one for the file's suffix."""
 
 import argparse
+import io
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -8,13 +9,15 @@ from typing import TypeGuard
 
 from torch import Tensor
 
+from neuralcodecs.bitrates import levels_for, levels_written, varies
 from neuralcodecs.bitstream.coarse import Coarse
+from neuralcodecs.bitstream.metadata import Metadata
 from neuralcodecs.cli.jobs import Job
 from neuralcodecs.cli.load import load_model
 from neuralcodecs.codes import Codes
 from neuralcodecs.coding import Coding
 from neuralcodecs.errors import CodecError
-from neuralcodecs.files import encode_signals, levels_for
+from neuralcodecs.files import encode_signals, put_codes
 from neuralcodecs.medium import SignalInfo
 from neuralcodecs.refining import refined
 from neuralcodecs.shipped import ALL_SUFFIXES, default_folder, default_for
@@ -35,7 +38,9 @@ class Encoder:
         self._silent = not default
         self.codec, self.identity = load_model(source, options, options.tile)
         self.medium = self.codec.medium
-        chosen = options.levels if options.bitrate is None else levels_for(self.codec, options.bitrate)
+        self._bitrate: float | None = options.bitrate if varies(self.codec) else None
+        nominal = options.bitrate is not None and self._bitrate is None
+        chosen = levels_for(self.codec, options.bitrate) if nominal else options.levels
         self.levels = self.codec.check_levels(chosen)  # before anything is read
         self.coding = Coding(self.codec, options.prior, _coarse(options, self.levels))
         self.streams = can_stream(self.codec)
@@ -48,10 +53,25 @@ class Encoder:
         self.remark(str(path), original)
         return signal, original
 
-    def encode(self, signals: Sequence[Tensor]) -> list[Codes]:
-        if self._refine is None:
+    def encode(self, read: Sequence[tuple[Tensor, SignalInfo]], metadata: Sequence[Metadata]) -> list[Codes]:
+        """Codes of signals; what their files tell besides counts for a wanted bitrate."""
+        signals = [signal for signal, _ in read]
+        if self._refine is None and self._bitrate is None:
             return encode_signals(self.codec, signals, self.levels)
-        return [refined(self.codec, signal, self.levels, self._refine) for signal in signals]
+        levels = [self._levels(*item, facts) for item, facts in zip(read, metadata, strict=True)]
+        pairs = list(zip(signals, levels, strict=True))
+        if self._refine is None:
+            return [encode_signals(self.codec, [signal], n)[0] for signal, n in pairs]
+        return [refined(self.codec, signal, n, self._refine) for signal, n in pairs]
+
+    def _levels(self, signal: Tensor, original: SignalInfo, metadata: Metadata) -> int:
+        if self._bitrate is None:
+            return self.levels
+
+        def put(file: io.BytesIO, codes: Codes) -> None:
+            put_codes(file, self.codec, codes, original, self.identity, metadata, self.coding)
+
+        return levels_written(self.codec, signal, self._bitrate, put)
 
     def remark(self, name: str, original: SignalInfo) -> None:
         """Say once that a default model of speech keeps less than a file of more channels or a higher rate has."""

@@ -11,10 +11,10 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from neuralcodecs.atomic import atomic
+from neuralcodecs.bitrates import nominal_rates
 from neuralcodecs.codec import Codec
 from neuralcodecs.errors import CodecError
 from neuralcodecs.evaluation.measure import evaluating
-from neuralcodecs.files import nominal_rates
 
 PICTURE = "comparison.png"
 MARGIN = 4

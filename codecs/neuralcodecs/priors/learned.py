@@ -71,7 +71,7 @@ def check_loss(exported: Exported, limit: float = LIMIT) -> None:
     if exported.loss > limit:
         raise CodecError(
             f"exact integers cost {exported.loss:.3%} of the bits, more than {limit:.3%}: "
-            "train on with weight decay, or allow it (most_loss of EvaluatePrior)"
+            "fine-tune with rounding (tuning_steps of EvaluatePrior), or allow it (most_loss)"
         )
 
 

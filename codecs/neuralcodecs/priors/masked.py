@@ -12,14 +12,12 @@ a decoder computes every position twice: when it is asked for and when it is kno
 from typing import cast
 
 import torch
-import torch.nn.functional as F
-from einops import rearrange
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from neuralcodecs.codes import Shape
 from neuralcodecs.priors.arithmetic import check_alphabet
-from neuralcodecs.priors.blocks import Block, Embeddings, Head, rms_norm, stack
+from neuralcodecs.priors.blocks import Block, Embeddings, Head, stack
 from neuralcodecs.priors.export import export_embeddings, export_head, export_stack
 from neuralcodecs.priors.grid import Schedule, offsets, table_size, times_of, visible
 from neuralcodecs.priors.integer_masked import IntegerMasked
@@ -78,8 +76,10 @@ class MaskedTransformer(LearnedPrior):
         query = self.asked(torch.zeros_like(flat[..., :1])).sum(-2) + given
         x = torch.cat([content, query], 1)
         seen, place = visible(times_of(self.schedule, grid, known), offsets(grid, self.reach), self.begin)
-        for block in self.layers:
-            x = _attend(cast(Block, block), x, content.shape[1], seen.to(x.device), place.to(x.device))
+        seen, place = seen.to(x.device), place.to(x.device)
+        for layer in self.layers:
+            block = cast(Block, layer)
+            x = block.attend(x, block.bias[:, place].masked_fill(~seen, -torch.inf))
         return self.head(x[:, content.shape[1] :].unsqueeze(-2).expand(-1, -1, levels, -1))
 
     def bits(
@@ -116,13 +116,3 @@ def outside_box(grid: Shape) -> Bool[Tensor, " n"]:
         box.append(slice(low, high) if high > low else slice(min(low, size - 1), min(low, size - 1) + 1))
     known[tuple(box)] = False
     return known.flatten()
-
-
-def _attend(
-    block: Block, x: Float[Tensor, "b m d"], keys: int, seen: Bool[Tensor, "m k"], place: Int64[Tensor, "m k"]
-) -> Float[Tensor, "b m d"]:
-    query, key, value = rearrange(block.qkv(rms_norm(x)), "b n (three h c) -> three b h n c", three=3, h=block.heads)
-    bias = block.bias[:, place].masked_fill(~seen, -torch.inf)
-    mixed = F.scaled_dot_product_attention(query, key[:, :, :keys], value[:, :, :keys], attn_mask=bias)
-    x = x + block.out(rearrange(mixed, "b h n c -> b n (h c)"))
-    return x + block.fall(F.relu(block.rise(rms_norm(x))))

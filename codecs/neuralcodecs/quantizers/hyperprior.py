@@ -4,7 +4,7 @@
     latents * gain - means, rounded --> codes;     (codes + means) / gain --> latents
 
 Everything from z on is computed in exact integers, so that a file decodes on any device. One model has several rates by
-a gain for each channel and level (https://arxiv.org/abs/2003.02012).
+a gain for each channel and level (https://arxiv.org/abs/2003.02012), and any rate between by gains between.
 """
 
 from collections.abc import Callable, Sequence
@@ -83,6 +83,8 @@ class Hyperprior(Quantizer):
         gains: of each level, ascending: how much finer than 1 a step is. Each channel's own are learned from there.
         alphabet: values of ``z``.
         lambdas: of each level, what it was trained with: for refinement.
+        between: steps from one gain to the next, the logarithms evenly spaced: with 5 gains and 16 steps, levels 1, 17,
+            33, 49 and 65 are those that are trained and all of 1 to 65 can be encoded at. Part of the format.
     """
 
     made_by_codec = {"hyper": ("dim",), "context": ("features", "dim")}
@@ -95,15 +97,18 @@ class Hyperprior(Quantizer):
         gains: tuple[float, ...] = (1.0,),
         alphabet: int = 64,
         lambdas: tuple[float, ...] = (),
+        between: int = 1,
     ) -> None:
         super().__init__()
+        if between < 1:
+            raise CodecError(f"between {between}: give 1 or more steps from one gain to the next")
         if not gains or min(gains) <= 0:
             raise CodecError(f"gains {tuple(gains)}: give one above 0 per level")
         if lambdas and len(lambdas) != len(gains):
             raise CodecError(f"{len(lambdas)} lambdas for {len(gains)} gains: give one each")
         self.dim, self.size, self.lambdas = dim, alphabet, tuple(lambdas)
         self.codebook_sizes = (SYMBOLS,) * dim
-        self.levels = tuple(range(1, len(gains) + 1))
+        self.between, self.levels = between, tuple(range(1, (len(gains) - 1) * between + 2, between))
         self.hyper = hyper(dim)
         self.context = context(self.hyper.features, dim)
         self.prior = FactorisedPrior(self.hyper.channels, alphabet)
@@ -113,7 +118,7 @@ class Hyperprior(Quantizer):
 
     @property
     def most_levels(self) -> int:
-        return len(self.levels)
+        return self.levels[-1]
 
     def alphabet(self, levels: int) -> Shape:
         return self.codebook_sizes
@@ -183,7 +188,8 @@ class Hyperprior(Quantizer):
         levels = checked_levels(levels, self.most_levels)
         if not self.lambdas:
             raise CodecError("this model does not say what a bit is worth: give its quantizer lambdas, one per level")
-        worth, gain = self.lambdas[levels - 1], self._gain(self.gains, levels).detach()
+        worth = float(self._at(torch.tensor(self.lambdas).log()[:, None], torch.tensor([levels - 1])).exp())
+        gain = self._gain(self.gains, levels).detach()
         back = self._gain(self.inverse_gains, levels).detach()
         start = latents.detach().float() * gain
         self.train()  # the networks in floats, which have gradients
@@ -205,7 +211,7 @@ class Hyperprior(Quantizer):
     def decode_streams(self, streams: tuple[Tensor, ...]) -> Float[Tensor, "b d h w"]:
         codes, z, step = streams
         values = self.context_of(codes, z, partial(_given, codes))
-        return values * self.inverse_gains[step.flatten()].exp()[..., None, None]
+        return values * self._at(self.inverse_gains, step.flatten()).exp()[..., None, None]
 
     def context_of(self, like: Tensor, z: Int64[Tensor, "b z i j"], visit: Visit) -> Tensor:
         """Run the context model over a grid like that of ``like``, given the side stream, in exact integers."""
@@ -221,7 +227,12 @@ class Hyperprior(Quantizer):
         return self
 
     def _gain(self, logs: Tensor, levels: int) -> Tensor:
-        return logs[levels - 1].exp()[:, None, None]
+        return self._at(logs, torch.tensor([levels - 1], device=logs.device))[0].exp()[:, None, None]
+
+    def _at(self, logs: Float[Tensor, "levels d"], steps: Int64[Tensor, " b"]) -> Float[Tensor, "b d"]:
+        """Rows of a table with one row per gain, and what is between them."""
+        low, part = steps // self.between, (steps % self.between / self.between)[:, None]
+        return torch.lerp(logs[low], logs[(low + 1).clamp(max=len(logs) - 1)], part.to(logs))
 
 
 def _given(codes: Tensor, part: Part, means: Tensor, index: Tensor) -> Tensor:

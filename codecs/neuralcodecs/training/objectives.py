@@ -105,7 +105,8 @@ class RateDistortion(Objective):
             raise CodecError(f"no rate to weigh: the quantizer has the losses {sorted(quantized.losses)}, not bits")
         output = Output.of(decoded)
         rate = quantized.losses["bits"] / math.prod(signal.shape[2:])
-        distortion = self.distortion(output.leaf, signal) * (self.tradeoff(levels, rate) * 255**2 / 4)
+        worth = self.tradeoff(codec.quantizer.levels.index(levels) + 1, rate)
+        distortion = self.distortion(output.leaf, signal) * (worth * 255**2 / 4)
         terms = {"distortion": Term(distortion, 1.0, on_output=True), "rate": Term(rate, 1.0)}
         return terms, output, quantized.statistics
 

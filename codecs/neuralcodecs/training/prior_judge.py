@@ -1,29 +1,23 @@
 """Evaluation of a prior at every checkpoint: the rates of real files, and at the end the model with its priors."""
 
 import copy
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 from lightning.pytorch.utilities import rank_zero_info
 
+from neuralcodecs.codec import Codec
 from neuralcodecs.evaluation.measure import evaluating, find_files
-from neuralcodecs.evaluation.prior_rates import (
-    Coded,
-    count,
-    encode_files,
-    exported_bits,
-    measure,
-    table,
-    write_rates,
-)
+from neuralcodecs.evaluation.prior_rates import Coded, count, encode_files, measure, table, write_rates
 from neuralcodecs.learned_coders import coder_of
 from neuralcodecs.prior_coders import StaticPriorCoder
 from neuralcodecs.priors.counted import StaticPrior
-from neuralcodecs.priors.learned import LIMIT, check_loss
+from neuralcodecs.priors.integer import Sealed
+from neuralcodecs.priors.learned import LIMIT
 from neuralcodecs.sources import entries
 from neuralcodecs.training.judging import JudgesSaved
+from neuralcodecs.training.prior_rounding import exported_within
 from neuralcodecs.training.prior_task import PriorTask
 
 MODEL = "model"
@@ -41,7 +35,9 @@ class EvaluatePrior(JudgesSaved):
         limit: at most so many of them, the first in sorted order; None takes all.
         levels: numbers of levels to judge; None takes the quantizer's own.
         counted: at most so many training files are counted for the static prior.
-        most_loss: share of the bits that rounding to integers may cost; a prior that loses more is not published.
+        most_loss: share of the bits that rounding to integers may cost. A prior that loses more is fine-tuned with
+            rounding (``priors/rounding.py``), and if that does not help it is not published.
+        tuning_steps: of that fine-tuning; 0: none.
     """
 
     def __init__(
@@ -51,14 +47,17 @@ class EvaluatePrior(JudgesSaved):
         levels: list[int] | None = None,
         counted: int = 1000,
         most_loss: float = LIMIT,
+        tuning_steps: int = 300,
     ) -> None:
         self.data = data
         self.limit = limit
         self.levels = levels
         self.counted = counted
         self.most_loss = most_loss
+        self.tuning_steps = tuning_steps
         self._files: list[Path] = []
         self._coded: dict[int, list[Coded]] = {}
+        self._training: list[Coded] = []
         self._static: StaticPrior | None = None
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
@@ -71,7 +70,9 @@ class EvaluatePrior(JudgesSaved):
             folder = Path(trainer.default_root_dir) / MODEL
             static = self._prepare(trainer, pl_module)
             with evaluating(pl_module):
-                publish(pl_module, static, self._coded[max(self._coded)], folder, self.most_loss)
+                coded = self._coded[max(self._coded)]
+                prior = exported_within(pl_module.prior, self._training, coded, self.tuning_steps, self.most_loss)
+                publish(pl_module.codec, static, prior, folder)
             rank_zero_info(f"codec and priors in {folder}: neuralcodecs encode -m {folder}")
 
     def judge(self, trainer: L.Trainer, pl_module: Any, paths: list[Path]) -> None:
@@ -98,22 +99,16 @@ class EvaluatePrior(JudgesSaved):
             data = trainer.datamodule  # type: ignore[attr-defined]
             training = [entry.path for entry in entries(data.sources["train"], data.suffixes)][: self.counted]
             most = len(codec.quantizer.codebook_sizes)
-            self._static = count(codec, encode_files(codec, training, [most])[most])
+            self._training = encode_files(codec, training, [most])[most]
+            self._static = count(codec, self._training)
             levels = [codec.check_levels(n) for n in self.levels or codec.quantizer.levels]
             self._coded = encode_files(codec, self._files, levels)
         return self._static
 
 
-def publish(
-    task: PriorTask, static: StaticPrior, coded: Sequence[Coded], folder: Path, most_loss: float = LIMIT
-) -> None:
-    """Write the codec with both priors, so that ``encode`` uses them; ``coded``: what the export is measured on.
-
-    Raises CodecError, and writes nothing, for an export that costs more than ``most_loss`` of the bits.
-    """
-    exported = task.prior.export()
-    check_loss(exported_bits(task.prior, exported, coded), most_loss)
-    codec = copy.copy(task.codec)  # priors are attached to what is published, not to what is trained with
+def publish(codec: Codec, static: StaticPrior, exported: Sealed, folder: Path) -> None:
+    """Write the codec with both priors, so that ``encode`` uses them."""
+    codec = copy.copy(codec)  # priors are attached to what is published, not to what is trained with
     codec.attach("static", StaticPriorCoder(static))
     codec.attach("learned", coder_of(exported, tuple(codec.quantizer.codebook_sizes)))
     codec.save_pretrained(folder)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from neuralcodecs.errors import CodecError
 from neuralcodecs.pretrained import locate, named
+from neuralcodecs.priors.dropout import drop
 from neuralcodecs.priors.learned import LearnedPrior
 from neuralcodecs.training.data import Batch
 from neuralcodecs.training.optimization import Optimization, Optimized
@@ -33,12 +34,17 @@ class PriorTask(Optimized):
         prior: called with the sizes of the codec's codebooks.
         optimization: optimizer and schedule; the prior's group has the settings named ``codec``.
         trust: whether the codec may name classes from outside this package.
+        dropout: share of what the prior's branches add that is left out in training: an hour of speech is soon known
+            by heart.
     """
 
-    def __init__(self, codec: str, prior: PriorFactory, optimization: Optimization, trust: bool = False) -> None:
+    def __init__(
+        self, codec: str, prior: PriorFactory, optimization: Optimization, trust: bool = False, dropout: float = 0.0
+    ) -> None:
         super().__init__(optimization)
         self.codec = named(codec, trust).requires_grad_(False).eval()
         self.prior = prior(self.codec.quantizer.codebook_sizes)
+        drop(self.prior, dropout)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         torch.manual_seed(derive(batch.seed, self.global_rank))
