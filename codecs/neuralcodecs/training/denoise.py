@@ -70,7 +70,8 @@ class Distill(Generative):
 
     Args:
         teacher: checkpoint, run or exported folder of the trained codec; it stays out of this run's checkpoints.
-        span: the longest step, as a share of the way from noise to data.
+        span: the shortest and the longest step, as shares of the way from noise to data. A student is not told how long
+            its step is: with both 1 / n it learns n steps alone, and those best.
         guidance: range of the scales, drawn evenly; ``[1, 1]`` for a student without guidance.
         quantization: as for every generative objective.
     """
@@ -78,16 +79,18 @@ class Distill(Generative):
     def __init__(
         self,
         teacher: str,
-        span: float = 0.3,
+        span: tuple[float, float] = (0.0, 0.3),
         guidance: tuple[float, float] = (1.0, 3.0),
         quantization: dict[str, float] | None = None,
     ) -> None:
         super().__init__(quantization)
-        if not 0 < span <= 1 or not 0 <= guidance[0] <= guidance[1]:
-            raise CodecError(f"span {span} must be in (0, 1], guidance {guidance} ascend from at least 0")
+        if not 0 <= span[0] <= span[1] <= 1 or span[1] == 0:
+            raise CodecError(f"span {span}: give the shortest and the longest step, from 0 to 1")
+        if not 0 <= guidance[0] <= guidance[1]:
+            raise CodecError(f"guidance {guidance}: give the smallest and the largest scale, at least 0")
         codec = load(teacher)
         self.teacher, self.identity = teacher, fingerprint(codec)
-        self.span, self.guidance = span, tuple(guidance)
+        self.span, self.guidance = tuple(span), tuple(guidance)
         self.outside = Outside(codec.decoder)
 
     def check(self, codec: Codec, adversary: Adversary | None) -> None:
@@ -106,5 +109,4 @@ class Distill(Generative):
 
     def losses(self, codec: Codec, signal: Float[Tensor, "b c *space"], quantized: Quantized) -> dict[str, Tensor]:
         teacher: Sampled = self.outside.network  # type: ignore[assignment]
-        low, high = self.guidance
-        return codec.decoder.follow(teacher, signal, quantized.latents, self.span, (low, high))
+        return codec.decoder.follow(teacher, signal, quantized.latents, self.span, self.guidance)
