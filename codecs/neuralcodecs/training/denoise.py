@@ -90,7 +90,7 @@ class Distill(Generative):
             raise CodecError(f"guidance {guidance}: give the smallest and the largest scale, at least 0")
         codec = load(teacher)
         self.teacher, self.identity = teacher, fingerprint(codec)
-        self.span, self.guidance = tuple(span), tuple(guidance)
+        self.span, self.guidance = (span[0], span[1]), (guidance[0], guidance[1])
         self.outside = Outside(codec.decoder)
 
     def check(self, codec: Codec, adversary: Adversary | None) -> None:
