@@ -10,6 +10,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from neuralcodecs.bitstream.metadata import Metadata
+from neuralcodecs.captions import bounded, shortened, with_captions
 from neuralcodecs.cli.jobs import Job, incoming, outgoing, plan, sink
 from neuralcodecs.cli.load import load_model
 from neuralcodecs.cli.work import Done, Worker
@@ -27,6 +28,7 @@ class _Input(NamedTuple):
     read: tuple[Tensor, SignalInfo] | None
     metadata: Metadata
     target: Path | None
+    caption: bytes = b""
 
 
 class _Coded(NamedTuple):
@@ -50,6 +52,8 @@ class _Encoding:
         self.medium = self.codec.medium
         self.levels = options.levels if options.bitrate is None else levels_for(self.codec, options.bitrate)
         self.codec.check_levels(self.levels)  # before anything is read
+        self.longest = self.codec.quantizer.longest_caption
+        self.caption = None if options.caption is None else bounded(options.caption, self.longest)
         self.coding = Coding(self.codec, options.prior)
         self.streams = can_stream(self.codec)
 
@@ -62,17 +66,26 @@ class _Encoding:
             read = self._read(path)
             if self.options.metadata:
                 metadata |= self.medium.facts(path) | ({} if job.source is None else {"name": job.source.name})
-        return _Input(read, metadata, target)
+            return _Input(read, metadata, target, self._caption(path))
 
     def make(self, inputs: Sequence[_Input]) -> list[_Coded]:
         signals = [item.read[0] for item in inputs if item.read is not None]
         coded = iter(self._encode(signals) if signals else [])
-        return [_Coded(None if item.read is None else next(coded), item) for item in inputs]
+        return [_Coded(None if item.read is None else self._captioned(next(coded), item), item) for item in inputs]
 
     def _encode(self, signals: Sequence[Tensor]) -> list[Codes]:
         if self.options.refine is None:
             return encode_signals(self.codec, signals, self.levels)
         return [refined(self.codec, signal, self.levels, self.options.refine) for signal in signals]
+
+    def _caption(self, path: Path) -> bytes:
+        """The user's, else what the data says, as much of it as the model takes."""
+        if self.caption is None and self.longest:
+            return shortened(self.medium.caption(path), self.longest)
+        return self.caption or b""
+
+    def _captioned(self, codes: Codes, item: _Input) -> Codes:
+        return with_captions(codes, [item.caption]) if self.longest else codes
 
     def write(self, job: Job, coded: _Coded) -> Done:
         codes, item = coded

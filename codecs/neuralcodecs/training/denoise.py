@@ -1,6 +1,7 @@
 """Objectives of generative decoders: to denoise (https://arxiv.org/abs/2210.02747), and to do so in fewer steps."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 
 from jaxtyping import Float
 from torch import Tensor
@@ -48,9 +49,9 @@ class Generative(Objective):
         """The decoder's own losses by name."""
 
     def forward(
-        self, codec: Codec, signal: Float[Tensor, "b c *space"], levels: int
+        self, codec: Codec, signal: Float[Tensor, "b c *space"], levels: int, captions: Sequence[bytes] = ()
     ) -> tuple[Terms, Output, dict[str, Tensor]]:
-        scaled, quantized = codec.analyse(signal, levels)
+        scaled, quantized = codec.analyse(signal, levels, captions)
         terms = {name: Term(value, 1.0) for name, value in self.losses(codec, scaled, quantized).items()}
         return terms | quantization_terms(quantized, self.quantization), Output.of(scaled), quantized.statistics
 

@@ -58,7 +58,7 @@ class CodecTask(Optimized):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         torch.manual_seed(derive(batch.seed, self.global_rank))  # dropout; a function of the batch, never of history
         levels = random.Random(derive(batch.seed, 0)).choice(self.codec.quantizer.levels)
-        terms, output, statistics = self.objective(self.codec, batch.signal, levels)
+        terms, output, statistics = self.objective(self.codec, batch.signal, levels, batch.captions)
         if self.adversary is not None:
             terms |= self.adversary(output, batch.signal, batch.index, batch.seed)
             self._discriminator_learned |= bool(terms["discriminator"].weight)
