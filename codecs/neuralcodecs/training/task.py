@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from neuralcodecs.codec import Codec
+from neuralcodecs.quantizers.gathered import gathered, regather
 from neuralcodecs.training.adversary import Adversary
 from neuralcodecs.training.combine import Combination, WeightedSum
 from neuralcodecs.training.data import Batch
@@ -110,6 +111,10 @@ class CodecTask(Optimized):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["codec"] = self.codec.config()
+        checkpoint["gathered"] = gathered(self.codec)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        regather(self.codec, checkpoint.get("gathered", {}))
 
     def _validate(self, stage: str, batch: Batch) -> None:
         terms, _, _ = self.objective(self.codec, batch.signal, self.codec.quantizer.levels[-1])
