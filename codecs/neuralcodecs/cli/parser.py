@@ -81,6 +81,9 @@ def _encode(commands: Commands) -> None:
     )
     parser.add_argument("--metadata", action="store_true", help="store the input's name and sample format in the file")
     parser.add_argument("--title", help="store this title in the file")
+    parser.add_argument(
+        "--caption", metavar="TEXT", help="tell the decoder what is shown; default: what the data says, '' for nothing"
+    )
 
 
 def _decode(commands: Commands) -> None:

@@ -1,5 +1,6 @@
 """Decoders."""
 
+from neuralcodecs.decoders.caption import CaptionTokens, Uncaptioned
 from neuralcodecs.decoders.cnn import CNNDecoder
 from neuralcodecs.decoders.condition import Pooled, Pyramid, Together, Tokens, UpsampledMap
 from neuralcodecs.decoders.conditioning import AdaptiveGroupNorm, SpatialNorm
@@ -38,6 +39,7 @@ __all__ = [
     "DDIM",
     "AdaptiveGroupNorm",
     "CNNDecoder",
+    "CaptionTokens",
     "CausalPyramid",
     "ClassifierFree",
     "CodecSpace",
@@ -77,6 +79,7 @@ __all__ = [
     "TwoLayerDecoder",
     "TwoPhase",
     "UNet",
+    "Uncaptioned",
     "UniformTimes",
     "UpsampledDecoder",
     "UpsampledMap",

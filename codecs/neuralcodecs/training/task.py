@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from neuralcodecs.codec import Codec
+from neuralcodecs.quantizers.gathered import gathered, regather
 from neuralcodecs.training.adversary import Adversary
 from neuralcodecs.training.combine import Combination, WeightedSum
 from neuralcodecs.training.data import Batch
@@ -58,7 +59,7 @@ class CodecTask(Optimized):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         torch.manual_seed(derive(batch.seed, self.global_rank))  # dropout; a function of the batch, never of history
         levels = random.Random(derive(batch.seed, 0)).choice(self.codec.quantizer.levels)
-        terms, output, statistics = self.objective(self.codec, batch.signal, levels)
+        terms, output, statistics = self.objective(self.codec, batch.signal, levels, batch.captions)
         if self.adversary is not None:
             terms |= self.adversary(output, batch.signal, batch.index, batch.seed)
             self._discriminator_learned |= bool(terms["discriminator"].weight)
@@ -110,6 +111,10 @@ class CodecTask(Optimized):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["codec"] = self.codec.config()
+        checkpoint["gathered"] = gathered(self.codec)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        regather(self.codec, checkpoint.get("gathered", {}))
 
     def _validate(self, stage: str, batch: Batch) -> None:
         terms, _, _ = self.objective(self.codec, batch.signal, self.codec.quantizer.levels[-1])
