@@ -14,7 +14,8 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, Trainer, TrainingArguments
 
 from neuralcodecs import Codec, CodecError, Codes
-from neuralcodecs.lm import CodecTokenizer, Pattern, ready
+from neuralcodecs.lm import CodecMaterial, CodecTokenizer, Pattern, ready
+from neuralcodecs.lm.probes import probe
 from neuralcodecs.pretrained import build
 
 WORDS = ["<pad>", "<unk>", "say", "draw", "a", "word", "house", "then"]
@@ -260,6 +261,14 @@ def test_damaged_folders_are_refused(speech: Codec, key: str, tmp_path: Path) ->
     path.write_text(json.dumps(damage(json.loads(path.read_text()), key)))
     with pytest.raises(CodecError):
         CodecTokenizer.from_pretrained(tmp_path, codec=speech)
+
+
+def test_codes_that_need_side_streams_are_refused(tmp_path: Path) -> None:
+    codec = small("image/small_hyperprior.yaml")
+    codec.save_pretrained(tmp_path)
+    for refused in (lambda: CodecTokenizer(codec), lambda: CodecMaterial(str(tmp_path)), lambda: probe(codec, [], {})):
+        with pytest.raises(CodecError, match="side streams"):
+            refused()
 
 
 def test_no_ids_before_add_to(speech: Codec) -> None:

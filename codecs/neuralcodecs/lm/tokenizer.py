@@ -24,6 +24,7 @@ from neuralcodecs.lm.patterns import Pattern
 from neuralcodecs.lm.ready import flat
 from neuralcodecs.lm.scales import SCALE_LEVELS, scale_levels, scales_of
 from neuralcodecs.lm.shared import SharedTokenizer
+from neuralcodecs.lm.suitable import check_suitable
 from neuralcodecs.lm.vocabulary import LanguageModel, TextTokenizer, Vocabulary, block_size, reserve
 from neuralcodecs.pieced import MAIN, SCALE
 from neuralcodecs.pretrained import fingerprint, load
@@ -55,6 +56,7 @@ class CodecTokenizer(SharedTokenizer):
     ) -> None:
         if padding_side not in ("left", "right"):
             raise CodecError(f"padding side {padding_side!r}: give left or right")
+        check_suitable(codec)
         self.codec = codec.eval()
         self.pattern = flat() if pattern is None else pattern
         self.name = name
