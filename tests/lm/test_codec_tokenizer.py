@@ -263,6 +263,28 @@ def test_damaged_folders_are_refused(speech: Codec, key: str, tmp_path: Path) ->
         CodecTokenizer.from_pretrained(tmp_path, codec=speech)
 
 
+def test_signals_as_users_have_them(speech: Codec, picture: Codec) -> None:
+    tokenizer, signal = added(speech), wave(speech, 700)
+    ids = tokenizer.encode(signal)
+    for given in (signal[0], signal.numpy(), signal[0].numpy().astype("float64"), signal.double()):
+        assert tokenizer.encode(given) == ids
+    assert tokenizer([signal.numpy()[0], signal])["input_ids"].tolist() == [ids, ids]
+    assert tokenizer.tokens_per_second == 100 * LEVELS
+    for wrong, reason in (
+        (signal.expand(2, -1), r"\(2, 700\).*\(1, samples\)"),
+        (signal[None], r"\(1, 1, 700\)"),
+        ((32767 * signal).short(), "int16"),
+        (signal * torch.nan, "not finite"),
+        (signal[:, :0], "empty"),
+    ):
+        with pytest.raises(CodecError, match=reason):
+            tokenizer.encode(wrong)
+    with pytest.raises(CodecError, match=r"\(3, height, width\)"):
+        added(picture, name="image").encode(photo(picture, 16, 16)[0])
+    with pytest.raises(CodecError, match="count"):
+        _ = added(picture, name="image").tokens_per_second
+
+
 def test_codes_that_need_side_streams_are_refused(tmp_path: Path) -> None:
     codec = small("image/small_hyperprior.yaml")
     codec.save_pretrained(tmp_path)

@@ -20,6 +20,13 @@ UNLABELLED = -100
 class SharedTokenizer:
     """The methods of ``CodecTokenizer`` that other tools call."""
 
+    @property
+    def tokens_per_second(self: "CodecTokenizer") -> int:  # type: ignore[misc]
+        """Ids of a second of sound, without the markers. Raises CodecError for pictures."""
+        if self.grammar.sized:
+            raise CodecError("pictures have no tokens per second: count((height, width)) says how many one has")
+        return self.count((self.codec.medium.rate,)) - 2
+
     def logits_processor(  # type: ignore[misc]
         self: "CodecTokenizer", size: Shape | None = None, most: int = 512
     ) -> Callable[[Tensor, Tensor], Tensor]:

@@ -6,7 +6,7 @@ transformers is needed for ``__call__`` and ``logits_processor`` only, and impor
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from neuralcodecs.lm.patterns import Pattern
 from neuralcodecs.lm.ready import flat
 from neuralcodecs.lm.scales import SCALE_LEVELS, scale_levels, scales_of
 from neuralcodecs.lm.shared import SharedTokenizer
+from neuralcodecs.lm.signals import Signal, as_batch
 from neuralcodecs.lm.suitable import check_suitable
 from neuralcodecs.lm.vocabulary import LanguageModel, TextTokenizer, Vocabulary, block_size, reserve
 from neuralcodecs.pieced import MAIN, SCALE
@@ -179,9 +180,9 @@ class CodecTokenizer(SharedTokenizer):
         alphabet = self.alphabet[: self.levels]
         return Codes((Stream(MAIN, whole, alphabet, (grid,)), *side), (self.grammar.shape(part),))
 
-    def encode(self, signal: Float[Tensor, "c *space"]) -> list[int]:
+    def encode(self, signal: Signal) -> list[int]:
         """Ids of one signal (audio and pictures in [-1, 1], at the codec's rate), with markers."""
-        return self.from_grid(self.codec.encode(signal[None].to(self.codec.device), self.levels))
+        return self.from_grid(self.codec.encode(as_batch(signal, self.codec), self.levels))
 
     def decode(self, ids: Ids, strict: bool = False) -> Float[Tensor, "c *space"]:
         """The signal of the first span in ``ids``, whole frames long; ``strict`` and errors: as ``to_grid``."""
@@ -200,7 +201,7 @@ class CodecTokenizer(SharedTokenizer):
 
     def __call__(
         self,
-        signals: Sequence[Float[Tensor, "_ ..."]],
+        signals: Iterable[Signal],
         sampling_rate: int | None = None,
         return_tensors: str | None = "pt",
         padding: bool = True,
