@@ -25,6 +25,7 @@ from neuralcodecs.lm.ready import flat
 from neuralcodecs.lm.scales import SCALE_LEVELS, scale_levels, scales_of
 from neuralcodecs.lm.shared import SharedTokenizer
 from neuralcodecs.lm.signals import Signal, as_batch
+from neuralcodecs.lm.stored import check_codes
 from neuralcodecs.lm.suitable import check_suitable
 from neuralcodecs.lm.vocabulary import LanguageModel, TextTokenizer, Vocabulary, block_size, reserve
 from neuralcodecs.pieced import MAIN, SCALE
@@ -114,20 +115,18 @@ class CodecTokenizer(SharedTokenizer):
     def from_grid(self, codes: Codes) -> list[int]:
         """Ids of the stored codes of one item, with markers; ``codes["codes"]`` is ``(1, levels, *grid)``.
 
-        Scales are rounded to levels of 0.4 dB.
+        Scales are rounded to levels of 0.4 dB. Raises CodecError for codes that are not this codec's.
         """
-        v, values = self.vocabulary, codes[MAIN].cpu()
-        if len(codes.shapes) != 1 or values.shape[1] != self.levels:
-            raise CodecError(
-                f"codes of {len(codes.shapes)} items and {values.shape[1]} levels: give 1 item with {self.levels}"
-            )
+        v = self.vocabulary
+        check_codes(self.codec, self.levels, codes)
         units = self.grammar.units(codes.shapes[0])
         if self.grammar.sized and max(units) > LARGEST:
             raise CodecError(f"a picture of {units} strides is larger than {LARGEST}: cut it")
         sizes = [v.offset + n - 1 for n in units] if self.grammar.sized else []
         layout = self.grammar.layout(units)
         scales = [scale_levels(codes[SCALE].cpu().flatten())] if self.grammar.scales(units) else []
-        return [v.begin, *sizes, *v.ids(layout.row, torch.cat([values.flatten(), *scales])[layout.number]), v.end]
+        values = torch.cat([codes[MAIN].cpu().flatten(), *scales])
+        return [v.begin, *sizes, *v.ids(layout.row, values[layout.number]), v.end]
 
     def to_grid(self, ids: Ids, strict: bool = False) -> Codes:
         """Codes of the first span in ``ids``; what is outside the markers is not read.
