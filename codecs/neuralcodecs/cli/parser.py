@@ -228,6 +228,7 @@ def _probe(commands: Commands) -> None:
         "--budget", type=float, help="seconds or pixels that the small LM learns from (default 3600, 2e7)"
     )
     parser.add_argument("--out", type=Path, help="JSON file for the figures")
+    _overwrite_option(parser)
     _device_options(parser)
 
 
