@@ -69,12 +69,18 @@ class Adversary(nn.Module):
         self.start = start
         self.regularizer = regularizer
 
+    def decide(self, batch: int, seed: int) -> tuple[bool, bool]:
+        """Whether the game is on, and whether the discriminator learns: the same answer on every rank."""
+        playing = batch >= self.start
+        return playing, playing and random.Random(derive(seed, 1)).random() < self.probability
+
     def forward(self, output: Output, target: Float[Tensor, "b c *space"], batch: int, seed: int) -> Terms:
         """Terms of both players from one forward on each signal.
 
-        ``seed`` decides whether the discriminator learns from this batch: the same answer on every rank.
+        ``batch`` and ``seed`` of the step decide as ``decide`` says.
         """
-        if batch < self.start:
+        playing, learns = self.decide(batch, seed)
+        if not playing:
             return {"discriminator": self._idle(output)}
         real, fake = self._judge(target), self._judge(output.leaf)
         generator = torch.stack([self.game.generator(v.logits) for v in fake]).mean()
@@ -84,7 +90,6 @@ class Adversary(nn.Module):
             terms["features"] = Term(distance, self.feature_weight, on_output=True)
         pairs = zip(real, fake, strict=True)
         own = torch.stack([self.game.discriminator(r.logits, f.logits) for r, f in pairs]).mean()
-        learns = random.Random(derive(seed, 1)).random() < self.probability
         terms["discriminator"] = Term(own, float(learns))
         if self.regularizer is not None:
             penalty = self.regularizer([v.logits for v in real], [v.logits for v in fake])
