@@ -1,9 +1,9 @@
 """Time of one DAC 44.1 kHz GAN training step: the published order of steps, and ours, in one run.
 
-The ``descript-audio-codec`` package is not needed: the published side is transformers' ``DacModel`` with weight norm and
-our discriminators and losses (they give the published logits), in the order of the published trainer: discriminator step
-(two forwards), generator step (both again, gradients into the discriminator's weights too), two optimizers, clipping.
-The published trainer also has an STFT loss of weight 0, which is left out.
+The ``descript-audio-codec`` package is not needed: the published side is transformers' ``DacModel`` with weight norm
+and our discriminators and losses (they give the published logits), in the order of the published trainer: discriminator
+step (two forwards), generator step (both again, gradients into the discriminator's weights too), two optimizers,
+clipping. The published trainer also has an STFT loss of weight 0, which is left out.
 
     python benchmarks/dac_step.py [--batch 72] [--seconds 0.38] [--precision 32 bf16] [--repeats 5]
 """

@@ -62,7 +62,7 @@ class Clock(L.Callback):
         if rank_and_world()[0] == 0:
             waited = trainer.datamodule.waited / len(self.marks) * 1e3  # type: ignore[attr-defined]
             print(
-                f"{trainer.world_size} devices: {float(slowest):.1f} ms a step, {waited:.1f} ms of it waiting for data; "
+                f"{trainer.world_size} devices: {float(slowest):.1f} ms a step, {waited:.1f} ms waiting for data; "
                 f"tensors that differ between ranks: {different} of {len(tensors)}",
                 flush=True,
             )

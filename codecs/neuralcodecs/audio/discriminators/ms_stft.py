@@ -8,6 +8,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
+from neuralcodecs.audio.discriminators.halving import HalvingConv2d
 from neuralcodecs.audio.spectral import STFT
 from neuralcodecs.criteria import Discriminator, Verdict
 from neuralcodecs.errors import CodecError
@@ -49,8 +50,7 @@ class STFTDiscriminator(nn.Module):
         # the published first convolution has no weight norm
         convs: list[nn.Module] = [nn.Conv2d(2 * channels, filters, (3, 9), padding=(1, 4))]
         for dilation in DILATIONS:
-            conv = nn.Conv2d(filters, filters, (3, 9), (1, 2), padding=(dilation, 4), dilation=(dilation, 1))
-            convs.append(weight_norm(conv))
+            convs.append(weight_norm(HalvingConv2d(filters, filters, dilation=dilation)))
         convs.append(weight_norm(nn.Conv2d(filters, filters, 3, padding=1)))
         self.stack = ConvStack(convs, 0.2)
         self.post = weight_norm(nn.Conv2d(filters, 1, 3, padding=1))
