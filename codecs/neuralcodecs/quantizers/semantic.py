@@ -72,11 +72,11 @@ class NestedKMeans(Quantizer):
     def decode(self, codes: Int64[Tensor, "b 1 *grid"]) -> Float[Tensor, "b d *grid"]:
         return F.embedding(codes[:, 0], self.centroids).movedim(-1, 1)
 
-    @torch.no_grad()
     @property
     def settled(self) -> bool:
         return False  # asks the host in every forward how far it is
 
+    @torch.no_grad()
     def update(self) -> None:
         if int(self.steps) >= self.gather:
             return

@@ -147,7 +147,7 @@ class _Replayed(torch.autograd.Function):
         return recorded.total.clone()
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         recorded = ctx.recorded
         scaled = iter(torch._foreach_mul(recorded.gradients, gradient))
         return (None, *(next(scaled) if reached else None for reached in recorded.reached))
