@@ -39,7 +39,8 @@ class Clock(L.Callback):
         if rank_and_world()[0] == 0:
             print(
                 f"{self.name} {trainer.world_size} devices: {float(step):.1f} ms a step over {steps} steps, "
-                f"{waited:.1f} waiting for data; {memory:.2f} GiB; tensors that differ between ranks: {different} of {tensors}",
+                f"{waited:.1f} waiting for data; {memory:.2f} GiB; "
+                f"tensors that differ between ranks: {different} of {tensors}",
                 flush=True,
             )
 

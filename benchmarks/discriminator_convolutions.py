@@ -1,7 +1,7 @@
 """Halving convolutions of the MS-STFT discriminator, strided and over pairs of bins: kernels alone, then the whole.
 
 All as CUDA graphs, bf16, channels last, 64 x 1 s at 24 kHz. ``dgrad``: gradient at the input only; ``wgrad``: at the
-weights only. Then the convolution with its bias, without, and what an activation after it costs.
+weights only. Then what bias and activation cost after it, apart and in one pass.
 
     python benchmarks/discriminator_convolutions.py [--batch 64]
 """
@@ -14,15 +14,16 @@ import torch.nn.functional as F
 from measure import CUDA, DEVICE, Job, clocked, machine
 from torch import Tensor, nn
 
-from neuralcodecs.audio.discriminators import MultiScaleSTFTDiscriminator
-from neuralcodecs.audio.discriminators.halving import HalvingConv2d, in_pairs
+from neuralcodecs.audio.discriminators import MultiScaleSTFTDiscriminator, halving
+from neuralcodecs.audio.discriminators.halving import in_pairs
+from neuralcodecs.layers.fused import biased_leaky
 
 SHAPES = [(44, 1025, 1), (44, 513, 2), (44, 257, 4), (372, 129, 1)]
-Way = Callable[[Tensor, Tensor, Tensor | None, int], Tensor]
+Way = Callable[[Tensor, Tensor, int], Tensor]
 
 
-def strided(x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) -> Tensor:
-    return F.conv2d(x, weight, bias, (1, 2), (dilation, 4), (dilation, 1))
+def strided(x: Tensor, weight: Tensor, dilation: int) -> Tensor:
+    return F.conv2d(x, weight, None, (1, 2), (dilation, 4), (dilation, 1))
 
 
 def replayed(job: Job) -> float:
@@ -49,34 +50,29 @@ def kernels(batch: int, frames: int, bins: int, dilation: int) -> None:
     bias = torch.randn(32, device=DEVICE, dtype=dtype)
     for name, way in (("strided", strided), ("pairs", in_pairs)):
         leaf, learned = x.detach().requires_grad_(), weight.detach().requires_grad_()
-        outputs = {"dgrad": way(leaf, weight, None, dilation), "wgrad": way(x, learned, None, dilation)}
+        outputs = {"dgrad": way(leaf, weight, dilation), "wgrad": way(x, learned, dilation)}
         upstream = torch.randn_like(outputs["dgrad"])
         jobs: dict[str, Job] = {
-            "forward": lambda way=way: way(x, weight, bias, dilation),
-            "no bias": lambda way=way: way(x, weight, None, dilation),
+            "forward": lambda way=way: way(x, weight, dilation),
             "dgrad": lambda o=outputs, leaf=leaf, u=upstream: torch.autograd.grad(o["dgrad"], leaf, u, True),
             "wgrad": lambda o=outputs, w=learned, u=upstream: torch.autograd.grad(o["wgrad"], w, u, True),
-            "activation": lambda u=upstream: F.leaky_relu(u, 0.2, inplace=True),
+            "bias, activation apart": lambda u=upstream: F.leaky_relu(
+                u.add_(bias.view(1, -1, 1, 1)), 0.2, inplace=True
+            ),
+            "in one": lambda u=upstream: biased_leaky(u, bias, 0.2),
         }
         cells = "  ".join(f"{key} {replayed(job):6.3f}" for key, job in jobs.items())
         print(f"{name:8s} 32 x {frames} x {bins}, dilation {dilation}:  {cells}", flush=True)
-    difference = (in_pairs(x, weight, bias, dilation) - strided(x, weight, bias, dilation)).float().norm()
-    print(f"  relative difference {float(difference / strided(x, weight, bias, dilation).float().norm()):.1e}")
-
-
-def plain(judge: MultiScaleSTFTDiscriminator) -> MultiScaleSTFTDiscriminator:
-    """The same discriminator with strided convolutions."""
-    for module in judge.modules():
-        if isinstance(module, HalvingConv2d):
-            module.forward = lambda x, conv=module: nn.Conv2d.forward(conv, x)  # type: ignore[method-assign]
-    return judge
+    difference = (in_pairs(x, weight, dilation) - strided(x, weight, dilation)).float().norm()
+    print(f"  relative difference {float(difference / strided(x, weight, dilation).float().norm()):.1e}")
 
 
 def whole(batch: int) -> None:
     real = 0.1 * torch.randn(batch, 1, 24000 if CUDA else 2400, device=DEVICE)
-    for name, change in (("strided", plain), ("pairs", lambda judge: judge)):
+    for name, way in (("strided", strided), ("pairs", in_pairs)):
         torch.manual_seed(0)
-        judge = change(MultiScaleSTFTDiscriminator().to(DEVICE))
+        judge = MultiScaleSTFTDiscriminator().to(DEVICE)
+        halving.in_pairs = way
         leaf = real.clone().requires_grad_()
 
         def run(own: bool, at_leaf: bool, judge: nn.Module = judge, leaf: Tensor = leaf) -> None:

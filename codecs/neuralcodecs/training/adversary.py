@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from neuralcodecs.criteria import Discriminator, Verdict
+from neuralcodecs.layers.fused import l1_means
 from neuralcodecs.training.games import Game, Hinge, Regularizer
 from neuralcodecs.training.seeds import derive
 from neuralcodecs.training.terms import Output, Term, Terms
@@ -29,8 +30,8 @@ def feature_distance(real: list[Verdict], fake: list[Verdict], relative: bool) -
     distances = []
     for real_verdict, fake_verdict in zip(real, fake, strict=True):
         for a, b in zip(real_verdict.features, fake_verdict.features, strict=True):
-            distance = (a.detach() - b).abs().mean()
-            distances.append(distance / a.detach().abs().mean().clamp_min(1e-8) if relative else distance)
+            distance, size = l1_means(a, b)
+            distances.append(distance / size.clamp_min(1e-8) if relative else distance)
     return torch.stack(distances).mean()
 
 

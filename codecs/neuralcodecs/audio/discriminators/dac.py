@@ -8,7 +8,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from neuralcodecs.audio.discriminators.halving import HalvingConv2d
 from neuralcodecs.audio.discriminators.ms_stft import ConvStack, judge, parts
 from neuralcodecs.audio.spectral import STFT, pad_reflect
 from neuralcodecs.criteria import Discriminator, Verdict
@@ -130,6 +129,6 @@ class BandSTFTDiscriminator(nn.Module):
 
 def _band_stack(filters: int) -> ConvStack:
     convs = [nn.Conv2d(2, filters, (3, 9), padding=(1, 4))]
-    convs += [HalvingConv2d(filters, filters) for _ in range(3)]
+    convs += [nn.Conv2d(filters, filters, (3, 9), (1, 2), padding=(1, 4)) for _ in range(3)]
     convs += [nn.Conv2d(filters, filters, 3, padding=1)]
     return ConvStack((weight_norm(conv) for conv in convs), SLOPE)

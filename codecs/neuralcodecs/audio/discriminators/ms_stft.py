@@ -6,12 +6,14 @@ import torch
 from einops import rearrange
 from jaxtyping import Complex, Float
 from torch import Tensor, nn
+from torch.nn.functional import leaky_relu_
 from torch.nn.utils.parametrizations import weight_norm
 
-from neuralcodecs.audio.discriminators.halving import HalvingConv2d
+from neuralcodecs.audio.discriminators.halving import unbiased
 from neuralcodecs.audio.spectral import STFT
 from neuralcodecs.criteria import Discriminator, Verdict
 from neuralcodecs.errors import CodecError
+from neuralcodecs.layers.fused import biased_leaky
 
 DILATIONS = (1, 2, 4)
 
@@ -50,7 +52,8 @@ class STFTDiscriminator(nn.Module):
         # the published first convolution has no weight norm
         convs: list[nn.Module] = [nn.Conv2d(2 * channels, filters, (3, 9), padding=(1, 4))]
         for dilation in DILATIONS:
-            convs.append(weight_norm(HalvingConv2d(filters, filters, dilation=dilation)))
+            conv = nn.Conv2d(filters, filters, (3, 9), (1, 2), padding=(dilation, 4), dilation=(dilation, 1))
+            convs.append(weight_norm(conv))
         convs.append(weight_norm(nn.Conv2d(filters, filters, 3, padding=1)))
         self.stack = ConvStack(convs, 0.2)
         self.post = weight_norm(nn.Conv2d(filters, 1, 3, padding=1))
@@ -65,15 +68,22 @@ class STFTDiscriminator(nn.Module):
 class ConvStack(nn.Module):
     """Convolutions, each followed by a leaky ReLU of slope ``slope``; returns the output of each."""
 
+    convs: Iterable[nn.Conv2d]
+
     def __init__(self, convs: Iterable[nn.Module], slope: float) -> None:
         super().__init__()
         self.convs = nn.ModuleList(convs)
-        self.activation = nn.LeakyReLU(slope, inplace=True)
+        self.slope = slope
 
     def forward(self, x: Float[Tensor, "b k *space"]) -> list[Tensor]:
         outputs = []
         for conv in self.convs:
-            x = self.activation(conv(x))
+            # on a GPU a pass over memory costs more than a convolution: bias and activation are one
+            x = (
+                biased_leaky(unbiased(conv, x), conv.bias, self.slope)
+                if x.is_cuda
+                else leaky_relu_(conv(x), self.slope)
+            )
             outputs.append(x)
         return outputs
 
