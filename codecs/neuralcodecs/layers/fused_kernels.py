@@ -10,7 +10,7 @@ from torch import Tensor
 BLOCK = 4096
 
 
-@triton.jit
+@triton.jit  # type: ignore[untyped-decorator]
 def _biased_leaky(x: Any, bias: Any, n: Any, channels: Any, slope: Any, BLOCK: tl.constexpr) -> None:
     offsets = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = offsets < n
@@ -19,7 +19,7 @@ def _biased_leaky(x: Any, bias: Any, n: Any, channels: Any, slope: Any, BLOCK: t
     tl.store(x + offsets, tl.where(value > 0, value, value * slope), mask=inside)
 
 
-@triton.jit
+@triton.jit  # type: ignore[untyped-decorator]
 def _l1_sums(a: Any, b: Any, sums: Any, n: Any, programs: Any, BLOCK: tl.constexpr) -> None:
     program = tl.program_id(0)
     offsets = program * BLOCK + tl.arange(0, BLOCK)
@@ -30,7 +30,7 @@ def _l1_sums(a: Any, b: Any, sums: Any, n: Any, programs: Any, BLOCK: tl.constex
     tl.store(sums + programs + program, tl.sum(tl.abs(first), axis=0))
 
 
-@triton.jit
+@triton.jit  # type: ignore[untyped-decorator]
 def _l1_gradient(a: Any, b: Any, scale: Any, out: Any, n: Any, BLOCK: tl.constexpr) -> None:
     offsets = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = offsets < n

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 def unbiased(conv: nn.Conv2d, x: Float[Tensor, "b c n f"]) -> Float[Tensor, "b d n g"]:
-    """The convolution without its bias; on a GPU over pairs of bins where it halves them: elsewhere strides are cheap."""
+    """Convolution without its bias; on a GPU over pairs of bins where it halves them (elsewhere strides are cheap)."""
     if x.is_cuda and conv.stride == (1, 2):
         return in_pairs(x, conv.weight, conv.dilation[0])
     return F.conv2d(x, conv.weight, None, conv.stride, conv.padding, conv.dilation)

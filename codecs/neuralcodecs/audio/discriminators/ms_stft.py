@@ -1,6 +1,7 @@
 """EnCodec's multi-scale STFT discriminator. https://arxiv.org/abs/2210.13438, section 3.4"""
 
 from collections.abc import Iterable
+from typing import cast
 
 import torch
 from einops import rearrange
@@ -68,8 +69,6 @@ class STFTDiscriminator(nn.Module):
 class ConvStack(nn.Module):
     """Convolutions, each followed by a leaky ReLU of slope ``slope``; returns the output of each."""
 
-    convs: Iterable[nn.Conv2d]
-
     def __init__(self, convs: Iterable[nn.Module], slope: float) -> None:
         super().__init__()
         self.convs = nn.ModuleList(convs)
@@ -77,13 +76,12 @@ class ConvStack(nn.Module):
 
     def forward(self, x: Float[Tensor, "b k *space"]) -> list[Tensor]:
         outputs = []
-        for conv in self.convs:
+        for conv in cast(Iterable[nn.Conv2d], self.convs):
             # on a GPU a pass over memory costs more than a convolution: bias and activation are one
-            x = (
-                biased_leaky(unbiased(conv, x), conv.bias, self.slope)
-                if x.is_cuda
-                else leaky_relu_(conv(x), self.slope)
-            )
+            if x.is_cuda and conv.bias is not None:
+                x = biased_leaky(unbiased(conv, x), conv.bias, self.slope)
+            else:
+                x = leaky_relu_(conv(x), self.slope)
             outputs.append(x)
         return outputs
 
