@@ -4,9 +4,10 @@ Feature maps of discriminators are gigabytes per step: what is done to each valu
 does.
 """
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
+from functools import cache
 from typing import Any
 
 import torch
@@ -15,7 +16,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 LARGEST = 2**31 - 2**24  # offsets of the kernels are 32 bits
-_HAS_TRITON = find_spec("triton") is not None
 _weights_too = True
 
 
@@ -37,7 +37,8 @@ def biased_leaky(
     x: Float[Tensor, "b c *space"], bias: Float[Tensor, " c"], slope: float
 ) -> Float[Tensor, "b c *space"]:
     """``leaky_relu(x + bias)``, computed in place of ``x``, which nothing else may need."""
-    if x.is_cuda and _HAS_TRITON and x.numel() < LARGEST and x.is_contiguous(memory_format=torch.channels_last):
+    fits = x.numel() < LARGEST and x.is_contiguous(memory_format=torch.channels_last)
+    if x.is_cuda and fits and kernels() is not None:
         return _BiasedLeaky.apply(x, bias, slope)
     return F.leaky_relu_(x.add_(bias.to(x.dtype).view(-1, *(1,) * (x.ndim - 2))), slope)
 
@@ -47,9 +48,24 @@ def l1_means(
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """Means of ``|target - output|``, which has a gradient at the output only, and of ``|target|``."""
     target = target.detach()
-    if output.is_cuda and _HAS_TRITON and 0 < output.numel() < LARGEST and _same_memory(target, output):
+    fits = 0 < output.numel() < LARGEST and _same_memory(target, output)
+    if output.is_cuda and fits and kernels() is not None:
         return _L1Means.apply(target, output)
     return (target - output).abs().mean(), target.abs().mean()
+
+
+@cache
+def kernels() -> Any:
+    """The Triton kernels, or None, with a warning, where they cannot be had: it needs a C compiler too."""
+    try:
+        from neuralcodecs.layers import fused_kernels
+
+        probe = torch.ones(1, 1, 1, 1, device="cuda")
+        fused_kernels.biased_leaky_(probe, probe.flatten(), 0.5)
+    except Exception as error:  # whatever compilers and drivers raise
+        warnings.warn(f"pointwise operations are not fused: {error}", stacklevel=3)
+        return None
+    return fused_kernels
 
 
 def _same_memory(a: Tensor, b: Tensor) -> bool:
@@ -61,9 +77,7 @@ def _same_memory(a: Tensor, b: Tensor) -> bool:
 class _BiasedLeaky(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, bias: Tensor, slope: float) -> Tensor:
-        from neuralcodecs.layers.fused_kernels import biased_leaky_
-
-        biased_leaky_(x, bias, slope)
+        kernels().biased_leaky_(x, bias, slope)
         ctx.mark_dirty(x)
         ctx.save_for_backward(x)
         ctx.slope, ctx.dtype = slope, bias.dtype
@@ -81,16 +95,12 @@ class _BiasedLeaky(torch.autograd.Function):
 class _L1Means(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, target: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
-        from neuralcodecs.layers.fused_kernels import l1_sums
-
         ctx.save_for_backward(target, output)
-        difference, size = (l1_sums(target, output) / output.numel()).unbind()
+        difference, size = (kernels().l1_sums(target, output) / output.numel()).unbind()
         ctx.mark_non_differentiable(size)
         return difference, size
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[None, Tensor]:
-        from neuralcodecs.layers.fused_kernels import l1_gradient
-
         target, output = ctx.saved_tensors
-        return None, l1_gradient(target, output, gradient.float() / output.numel())
+        return None, kernels().l1_gradient(target, output, gradient.float() / output.numel())
