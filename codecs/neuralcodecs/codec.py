@@ -122,6 +122,11 @@ class Quantizer(Configured, nn.Module, ABC):
         """Coders of streams that are part of it, by the stream's name; all others have those of a prior, or none."""
         return {}
 
+    @property
+    def settled(self) -> bool:
+        """Whether training forwards of one shape and number of levels launch the same work from now on."""
+        return True
+
     def update(self) -> None:
         """Apply what training forwards have gathered (codebook statistics); called once per optimizer step.
 

@@ -74,6 +74,10 @@ class NestedKMeans(Quantizer):
     def decode(self, codes: Int64[Tensor, "b 1 *grid"]) -> Float[Tensor, "b d *grid"]:
         return F.embedding(codes[:, 0], self.centroids).movedim(-1, 1)
 
+    @property
+    def settled(self) -> bool:
+        return False  # asks the host in every forward how far it is
+
     @torch.no_grad()
     def update(self) -> None:
         if int(self.steps) >= self.gather:
@@ -172,6 +176,10 @@ class Conditional(Quantizer):
         acoustic = codes[:, self.first :]
         told = self.acoustic.decode(acoustic) if acoustic.shape[1] else torch.zeros_like(semantic)
         return torch.cat([told, semantic], dim=1)
+
+    @property
+    def settled(self) -> bool:
+        return self.semantic.settled and self.acoustic.settled
 
     def update(self) -> None:
         self.semantic.update()
