@@ -75,14 +75,10 @@ def _config(path: Path) -> dict[str, Any]:
         said = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CodecError(f"{path} is no config that can be read: {str(error).splitlines()[0]}") from error
-    defaults = {"in_channels": 3, "out_channels": 3, "latent_channels": 4, "layers_per_block": 1}
-    known: dict[str, Any] = {
-        **defaults,
-        "norm_num_groups": 32,
-        "act_fn": "silu",
-        "mid_block_add_attention": True,
-        **said,
-    }
+    if not isinstance(said, dict):
+        raise CodecError(f"{path} is no config of a model: an object with block_out_channels is needed")
+    sizes = {"in_channels": 3, "out_channels": 3, "latent_channels": 4, "layers_per_block": 1, "norm_num_groups": 32}
+    known: dict[str, Any] = {**sizes, "act_fn": "silu", "mid_block_add_attention": True, **said}
     require("_class_name", known.get("_class_name"), "AutoencoderKL")
     for name, needed in (("act_fn", "silu"), ("mid_block_add_attention", True)):
         require(name, known[name], needed)
