@@ -213,7 +213,10 @@ def options_of() -> argparse.Namespace:
     parser.add_argument("--limit", type=int, help="files of each kind at most")
     parser.add_argument("--cache", help="folder of the codes")
     parser.add_argument("--out", type=Path, help="JSON file")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.together and options.out is None:
+        parser.error("--together needs --out: the figures of each model are gathered there")
+    return options
 
 
 def main() -> None:
