@@ -1,10 +1,10 @@
 """Vector quantizers learned by running averages: ours against vector-quantize-pytorch's, time and memory in one run.
 
 ResidualVQ, 8 levels of 1024 codes, 128 channels, 64 x 75 positions (a batch of EnCodec at 6 kbit/s): both start from
-the same codebooks, found by k-means on the same latents. VQ, 16,384 codes of 8 channels, 32 x 1024 positions (1 x 1024 on a CPU): both
-start from the same normal codes. The training forward is what a step costs without the backward, for ours with the
-update of the codebooks (theirs updates in the forward); ``encode`` is latents to codes in eval mode. The floor: one
-matrix product per level, and the distances that it must write and read once.
+the same codebooks, found by k-means on the same latents. VQ, 16,384 codes of 8 channels, 32 x 1024 positions (1 x 1024
+on a CPU): both start from the same normal codes. The training forward is what a step costs without the backward, for
+ours with the update of the codebooks (theirs updates in the forward); ``encode`` is latents to codes in eval mode. The
+floor: one matrix product per level, and the distances that it must write and read once.
 
     python benchmarks/quantizer.py [--repeats 20]
 """
