@@ -94,7 +94,8 @@ def report(name: str, options: argparse.Namespace, precision: str, ceilings: Cei
         floor = ceilings.floor(operations(job), weights + signal.numel() * signal.element_size())
         print(
             f"{name} {work} {precision}: published {audio / theirs.ms:.0f} x real time {theirs.gib:.2f} GiB, "
-            f"ours {audio / ours.ms:.0f} x {ours.gib:.2f} GiB, ratio {theirs.ms / ours.ms:.2f}; floor {audio / floor:.0f} x",
+            f"ours {audio / ours.ms:.0f} x {ours.gib:.2f} GiB, ratio {theirs.ms / ours.ms:.2f}; "
+            f"floor {audio / floor:.0f} x",
             flush=True,
         )
 

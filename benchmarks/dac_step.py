@@ -1,9 +1,9 @@
 """Time of one DAC 44.1 kHz GAN training step: the published order of steps, and ours, in one run.
 
-The ``descript-audio-codec`` package is not needed: the published side is transformers' ``DacModel`` with weight norm and
-our discriminators and losses (they give the published logits), in the order of the published trainer: discriminator step
-(two forwards), generator step (both again, gradients into the discriminator's weights too), two optimizers, clipping.
-The published trainer also has an STFT loss of weight 0, which is left out.
+The ``descript-audio-codec`` package is not needed: the published side is transformers' ``DacModel`` with weight norm
+and our discriminators and losses (they give the published logits), in the order of the published trainer: discriminator
+step (two forwards), generator step (both again, gradients into the discriminator's weights too), two optimizers,
+clipping. The published trainer also has an STFT loss of weight 0, which is left out.
 
     python benchmarks/dac_step.py [--batch 72] [--seconds 0.38] [--precision 32 bf16] [--repeats 5]
 """
@@ -24,7 +24,8 @@ from neuralcodecs.encoders import DACEncoder
 from neuralcodecs.quantizers.projected import Projected
 from neuralcodecs.quantizers.stacked import ResidualStack
 from neuralcodecs.quantizers.vq import CosineVQ
-from neuralcodecs.training import Adversary, LeastSquares, Reconstruct, Weighted, WeightedSum
+from neuralcodecs.training import Adversary, Graphs, LeastSquares, Reconstruct, Weighted, WeightedSum
+from neuralcodecs.training.execution import Computed
 
 RATE, LEVELS, HOP = 44100, 9, 512
 ADAM = {"lr": 1e-4, "betas": (0.8, 0.99)}
@@ -77,15 +78,18 @@ def our_step(real: Tensor, autocast: Autocast) -> Job:
     losses = {"commitment": 2.25, "codebook": 9.0}
     objective = Reconstruct(spectrum=Weighted(MultiScaleMel(RATE), 15.0), quantization=losses).to(DEVICE)
     adversary = Adversary(DACDiscriminator(), LeastSquares(), 8.0, 200.0, relative_features=False).to(DEVICE)
-    combination = WeightedSum()
+    combination, execution = WeightedSum(), Graphs()
     players = [list(codec.parameters()), list(adversary.parameters())]
     optimizer = torch.optim.AdamW([{"params": p} for p in players], **ADAM, fused=CUDA)
 
+    def compute(signal: Tensor) -> Computed:
+        terms, output, statistics = objective(codec, signal, LEVELS)
+        terms |= adversary(output, signal, 0, 0)
+        return Computed(terms, statistics, combination(terms, output))
+
     def step() -> None:
         with autocast():
-            terms, output, _ = objective(codec, real, LEVELS)
-            terms |= adversary(output, real, 0, 0)
-            total = combination(terms, output)
+            _, _, total = execution(compute, real, [*players[0], *players[1]], 0, True)
         optimizer.zero_grad()
         total.backward()
         for parameters, clip in zip(players, (1000.0, 1.25), strict=True):
@@ -118,9 +122,9 @@ def main() -> None:
             except ImportError as error:
                 print(f"{name} not measured: {error} (pip install 'neuralcodecs[bench]')")
                 continue
-            figures[name] = clocked(step, options.repeats, 3 if CUDA else 1)
+            figures[name] = clocked(step, options.repeats, 6 if CUDA else 1)
         ceilings = Ceilings.measured(torch.bfloat16 if precision == "bf16" else torch.float32)
-        done = operations(step)
+        done = operations(SIDES["ours"](real, autocast(DEVICE, precision)))
         row(f"DAC step, {precision}", figures.get("published"), figures["ours"], ceilings.floor(done, 0.0))
         print(f"  {done / 1e12:.2f} TFLOP a step; {ceilings}", flush=True)
 

@@ -21,7 +21,8 @@ from neuralcodecs.audio.discriminators import MultiScaleSTFTDiscriminator
 from neuralcodecs.decoders import SEANetDecoder
 from neuralcodecs.encoders import SEANetEncoder
 from neuralcodecs.quantizers import ResidualVQ
-from neuralcodecs.training import Adversary, Balancer, Reconstruct, Weighted
+from neuralcodecs.training import Adversary, Balancer, Graphs, Reconstruct, Weighted
+from neuralcodecs.training.execution import Computed, Execution
 from neuralcodecs.training.seeds import derive
 
 RATE = 24000
@@ -149,7 +150,10 @@ class Published(Step):
 
 
 class Ours(Step):
-    """Each signal judged once, one backward, one optimizer: what CodecTask does, without Lightning around it."""
+    """Each signal judged once, one backward, one optimizer: what CodecTask does, without Lightning around it.
+
+    On a GPU the step is replayed as a CUDA graph, ``execution`` being ``Graphs``.
+    """
 
     def __init__(self, networks: Networks, recipe: Recipe, autocast: Autocast) -> None:
         device = networks.codec.device
@@ -166,15 +170,21 @@ class Ours(Step):
         ).to(device)
         self.balancer = Balancer(total_norm=TOTAL_NORM, decay=DECAY).to(device)
         self.groups = [list(self.trained.parameters()), list(self.adversary.parameters())]
+        self.parameters = [parameter for parameters in self.groups for parameter in parameters]
         groups = [{"params": parameters} for parameters in self.groups]
         self.optimizer = torch.optim.Adam(groups, **ADAM, fused=device.type == "cuda")
         self.autocast = autocast
+        self.execution: Execution = Graphs()
 
     def __call__(self, real: Tensor, index: int, seed: int, levels: int) -> None:
+        def compute(signal: Tensor) -> Computed:
+            terms, output, statistics = self.objective(self.trained, signal, levels)
+            terms |= self.adversary(output, signal, index, seed)
+            return Computed(terms, statistics, self.balancer(terms, output))
+
         with self.autocast():
-            terms, output, _ = self.objective(self.trained, real, levels)
-            terms |= self.adversary(output, real, index, seed)
-            total = self.balancer(terms, output)
+            key = levels, self.adversary.decide(index, seed)
+            _, _, total = self.execution(compute, real, self.parameters, key, self.trained.quantizer.settled)
         self.optimizer.zero_grad()
         total.backward()
         self.optimizer.step()

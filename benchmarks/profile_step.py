@@ -1,4 +1,4 @@
-"""Where the time of our EnCodec GAN step goes: each part launched by Python and replayed as a CUDA graph, then whole steps.
+"""Where the time of our EnCodec GAN step goes: parts launched by Python and replayed as CUDA graphs, then whole steps.
 
 A part's time as a graph is what the GPU needs for it; what Python adds is the difference. Then the kernels that cost
 most, host synchronisations, and the step as it is, as a graph, and with parts compiled. Rows are printed when known.
@@ -210,7 +210,7 @@ def synchronisations(job: Job) -> None:
 
 
 def layouts(batch: int, seconds: float, precision: str) -> dict[str, Job]:
-    """The encoder's convolutions (same operations, padding by the convolution) as they are, and as 2-D channels-last."""
+    """The encoder's convolutions (the same operations, padded by the convolution), and as 2-D ones, channels last."""
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     sizes, width = [(1, 32, 7, 1)], 32
     for ratio in (2, 4, 5, 8):
@@ -284,9 +284,6 @@ def main() -> None:
     for name, job in setup.parts().items():
         row(name, lambda job=job: job, lambda job=job: graph(job))
     setup.optimizer.zero_grad()
-    extra = layouts(options.batch, options.seconds, options.precision)
-    for name, job in (extra | coding(setup, *((16, 10) if options.batch > 1 else (1, 1)))).items():
-        row(name, lambda job=job: job, lambda job=job: graph(job))
     compiled = {
         "encoder": setup.codec.encoder,
         "decoder": setup.codec.decoder,

@@ -2,24 +2,20 @@
 
     CUDA_VISIBLE_DEVICES=0,1 python benchmarks/scaling.py --devices 2 --data DIR
 
-Prints the median step of the slowest rank (Lightning, data and logging included), waiting for data, and whether
-codebooks, their usage and all weights are equal on all ranks. Compare runs with 1, 2 and 4 devices.
+Prints the time of a step on the slowest rank (Lightning, data and logging included), of it waiting for data, and
+whether codebooks, their usage and all weights are equal on all ranks. Compare runs with 1, 2 and 4 devices.
 """
 
 import argparse
-import statistics
-import time
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 import torch
-import torch.distributed as dist
+from clock import Clock
 from gan_step import ADAM, RATE, TOTAL_NORM, WEIGHTS, Networks
 
 from neuralcodecs.audio import EncodecMel, GainAndMix, WaveformL1
-from neuralcodecs.layers.distributed import rank_and_world
 from neuralcodecs.training import (
     Adversary,
     AudioDataModule,
@@ -30,42 +26,6 @@ from neuralcodecs.training import (
     Reconstruct,
     Weighted,
 )
-
-
-class Clock(L.Callback):
-    """Times steps after a warm-up and compares ranks at the end."""
-
-    def __init__(self, warm_up: int) -> None:
-        self.warm_up = warm_up
-        self.marks: list[float] = []
-
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *rest: Any) -> None:
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        self.marks.append(time.perf_counter())
-
-    def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        marks = self.marks[self.warm_up :]
-        step = statistics.median(b - a for a, b in zip(marks, marks[1:], strict=False))
-        slowest = torch.tensor([1e3 * step], device=pl_module.device)
-        tensors = [value for value in pl_module.state_dict().values() if torch.is_tensor(value)]
-        different = 0
-        if dist.is_initialized():
-            dist.all_reduce(slowest, dist.ReduceOp.MAX)
-            for value in tensors:
-                first = value.clone()
-                dist.broadcast(first, 0)
-                different += not torch.equal(first, value)
-            count = torch.tensor([different], device=pl_module.device)
-            dist.all_reduce(count)
-            different = int(count)
-        if rank_and_world()[0] == 0:
-            waited = trainer.datamodule.waited / len(self.marks) * 1e3  # type: ignore[attr-defined]
-            print(
-                f"{trainer.world_size} devices: {float(slowest):.1f} ms a step, {waited:.1f} ms of it waiting for data; "
-                f"tensors that differ between ranks: {different} of {len(tensors)}",
-                flush=True,
-            )
 
 
 def task() -> CodecTask:
@@ -103,7 +63,7 @@ def main() -> None:
         enable_model_summary=False,
         limit_val_batches=0,
         use_distributed_sampler=False,
-        callbacks=[Clock(options.steps // 3)],
+        callbacks=[Clock(options.steps // 2)],
     )
     trainer.fit(task(), data)
 

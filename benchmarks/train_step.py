@@ -13,6 +13,8 @@ import torch
 from gan_step import RATE, STEPS, Networks, Recipe, Step, autocast
 from measure import CUDA, DEVICE, Ceilings, Figure, clocked, machine, operations, row
 
+from neuralcodecs.training import Eager
+
 LEVELS = 8
 
 
@@ -52,6 +54,7 @@ def main() -> None:
             )
         dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         ceilings = Ceilings.measured(dtype)
+        step.execution = Eager()  # in which operations can be counted
         done = operations(lambda step=step: step(real, 0, 0, LEVELS))
         row(f"EnCodec step, {precision}", figures.get("published"), figures["ours"], ceilings.floor(done, 0.0))
         print(f"  {done / 1e12:.2f} TFLOP a step; {ceilings}", flush=True)

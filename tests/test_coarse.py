@@ -22,7 +22,7 @@ from neuralcodecs.prior_coders import LearnedPriorCoder
 from neuralcodecs.priors.autoregressive import FactorisedTransformer, ParallelTransformer
 from neuralcodecs.stream_files import encode_stream
 
-SEEDS = (None, 0, 2**32 - 1)
+SEEDS = (None, 2**32 - 1)
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["parallel", "factorised"])
@@ -33,7 +33,7 @@ def codec(request: pytest.FixtureRequest) -> Codec:
 def written(codec: Codec, path: Path, coarse: Coarse | None, levels: int = 4) -> Codes:
     """Codes of a recording, of which ``path`` has all or the coarse ones."""
     signal, original = codec.medium.read(speech()[0])
-    codes = encode_signals(codec, [signal[:, :40000]], levels)[0]
+    codes = encode_signals(codec, [signal[:, :8000]], levels)[0]
     info = type(original)(codec.medium.rate, 1, codes.shapes[0])
     write_codes(path, codec, codes, info, coding=Coding(codec, "learned", coarse))
     return codes
@@ -60,13 +60,12 @@ def test_a_file_costs_what_its_coarse_levels_do_and_reads_alike_each_time(
 
 def test_draws_depend_on_the_seed_and_on_the_lane(codec: Codec, tmp_path: Path) -> None:
     read = {}
-    for seed in SEEDS:
+    for seed in (*SEEDS, 0):
         written(codec, tmp_path / "a.ncs", Coarse(1, seed))
         read[seed] = read_codes(tmp_path / "a.ncs", codec)[0]["codes"]
     assert not torch.equal(read[0], read[2**32 - 1]) and not torch.equal(read[0], read[None])
-    alike = codec.priors["learned"].predict(torch.zeros(1, 256, dtype=torch.int64), 4, 0)
-    assert torch.equal(*codec.priors["learned"].predict(torch.zeros(1, 256, dtype=torch.int64), 4, None).chunk(2, 1))
-    assert not torch.equal(*alike.chunk(2, 1))
+    alike, drawn = (codec.priors["learned"].predict(torch.zeros(1, 256, dtype=torch.int64), 2, n) for n in (None, 0))
+    assert torch.equal(*alike.chunk(2, 1)) and not torch.equal(*drawn.chunk(2, 1))
 
 
 @pytest.mark.parametrize("seed", [None, 5])
@@ -82,7 +81,7 @@ def test_numbers_of_another_program(codec: Codec, seed: int | None) -> None:
     for length in (129, 128):
         run = tables(model, [60] * 4, heads=2, window=20, levels=4)
         following = next(run)
-        for position in range(start, start + length if seed is None else start + 40):
+        for position in range(start, start + 40):
             for level in range(4):
                 symbol = int(values[level, position]) if level < 2 else _chosen(following, seed, 4 * position + level)
                 assert ours[level, position] == symbol
@@ -105,7 +104,7 @@ def _mix(x: int) -> int:
 
 def test_pieces_with_a_scale_and_files_that_are_streamed(tmp_path: Path) -> None:
     codec = with_priors(segmented=True)
-    source, coding = speech()[0], Coding(codec, coarse=Coarse(2, 9))
+    source, coding = clip(tmp_path), Coding(codec, coarse=Coarse(2, 9))
     signal, original = codec.medium.read(source)
     codes = encode_signals(codec, [signal])[0]
     write_codes(tmp_path / "whole.ncs", codec, codes, original, coding=coding)
@@ -122,9 +121,9 @@ def test_predicted_digits_stay_in_the_alphabet(size: int, kind: type) -> None:
     torch.manual_seed(0)
     digits = (60,) * 3 if size == 60 else (-(-size // _base(size)), _base(size)) * 3
     coder = LearnedPriorCoder(kind(digits, 8, 2, 1, 9).export(), (size,) * 3)
-    values = torch.randint(size, (1, 30, 50))
+    values = torch.randint(size, (1, 4, 15))
     found = coder.predict(values, 3, 1)
-    assert found.shape == (3, 30, 50) and torch.equal(found[:1], values)
+    assert found.shape == (3, 4, 15) and torch.equal(found[:1], values)
     assert found.min() >= 0 and size * 0.9 < found.max() < size
 
 
@@ -173,7 +172,7 @@ def test_forged_beginnings_of_payloads_are_refused(
 
 def test_the_commands(codec: Codec, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source, model, coded = (str(tmp_path / name) for name in ("clip.wav", "model", "a.ncs"))
-    clip(tmp_path)
+    clip(tmp_path, 6000)
     codec.save_pretrained(model)
     encode = ["encode", source, "-m", model, "-o", coded, "--overwrite"]
     for options, refused in (

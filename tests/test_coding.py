@@ -264,3 +264,19 @@ def _size(codec: Codec, path: Path, kind: str) -> int:
     signal, original = codec.medium.read(speech()[0])
     codes = encode_signals(codec, [signal])[0]
     return write_codes(path, codec, codes, original, coding=Coding(codec, kind))
+
+
+def test_the_fingerprint_is_that_of_the_state_as_it_is_now() -> None:
+    coder = with_priors().priors["learned"]
+    before = coder.fingerprint
+    weight = coder.get_submodule("prior").state_dict()["head.linear.weight"]
+    weight[3, 2] += 1
+    changed = coder.fingerprint
+    assert changed != before
+    state = {name: value.clone() for name, value in coder.state_dict().items()}
+    state["prior.head.linear.weight"][3, 2] -= 1
+    coder.load_state_dict(state)
+    assert coder.fingerprint == before
+    assert coder.double().fingerprint == before
+    coder.get_submodule("prior").get_submodule("head.linear").weight = weight + 1
+    assert coder.fingerprint not in (before, changed)

@@ -10,7 +10,7 @@ from conftest import ROOT
 
 PACKAGE = ROOT / "codecs" / "neuralcodecs"
 COMMON = {"errors", "stream_coder", "configured", "criteria", "medium", "codes", "pieces", "atomic", "threads"}
-COMMON |= {"sampling"}
+COMMON |= {"sampling", "captions"}
 PARTS = COMMON | {"codec", "layers"}
 ALLOWED = {
     "bitstream": {"errors", "bitstream"},

@@ -75,6 +75,8 @@ class Quantizer(Configured, nn.Module, ABC):
     dim: int
     codebook_sizes: Shape
     levels: Shape
+    longest_caption: int = 0
+    """Bytes of the longest caption that its codes may carry (``captions``); 0: none."""
 
     @abstractmethod
     def forward(self, latents: Float[Tensor, "b d *grid"], levels: int | None = None) -> Quantized: ...
@@ -112,9 +114,18 @@ class Quantizer(Configured, nn.Module, ABC):
         """What ``encode_streams`` gives, of latents moved in so many steps to cost less; not all quantizers can."""
         raise CodecError(f"latents of {type(self).__name__} are not refined: encode without --refine")
 
+    def tell(self, latents: Float[Tensor, "b d *grid"], captions: Sequence[bytes]) -> Float[Tensor, "b d *grid"]:
+        """Quantized latents as if their codes had these captions, which most quantizers do not take."""
+        return latents
+
     def coders(self) -> StreamCoders:
         """Coders of streams that are part of it, by the stream's name; all others have those of a prior, or none."""
         return {}
+
+    @property
+    def settled(self) -> bool:
+        """Whether training forwards of one shape and number of levels launch the same work from now on."""
+        return True
 
     def update(self) -> None:
         """Apply what training forwards have gathered (codebook statistics); called once per optimizer step.
@@ -182,11 +193,13 @@ class Codec(Published, Streams, Pieced, Configured, nn.Module):
         return fit(self.decoder(quantized.latents), signal.shape[2:]) * scale, quantized
 
     def analyse(
-        self, signal: Float[Tensor, "b c *space"], levels: int | None = None
+        self, signal: Float[Tensor, "b c *space"], levels: int | None = None, captions: Sequence[bytes] = ()
     ) -> tuple[Float[Tensor, "b c *space"], Quantized]:
         """The training path without the decoder: what that is to make, and how it was quantized."""
         scaled = signal / self._scale(signal)
-        return scaled, self.quantizer(self.encoder(scaled), levels)
+        quantized = self.quantizer(self.encoder(scaled), levels)
+        told = self.quantizer.tell(quantized.latents, captions) if captions else quantized.latents
+        return scaled, quantized._replace(latents=told)
 
     @torch.no_grad()
     def encode(

@@ -136,6 +136,10 @@ class Medium(Configured, ABC):
         """What metadata may say of the file's format, beyond ``SignalInfo``."""
         return {}
 
+    def caption(self, path: Path) -> str:
+        """What the file, or one beside it, says that it shows; empty where nothing does."""
+        return ""
+
     def span(self, start: float, stop: float | None, length: int, original: SignalInfo) -> Span:
         """Where seconds ``start`` to ``stop`` (None: the end) are in a signal of ``length`` samples.
 

@@ -42,7 +42,7 @@ class Pieced:
         grids = _grids(self, shape)
         main = Layout(MAIN, self.quantizer.alphabet(levels), joined(grids))
         sides = zip(*(self.quantizer.side_streams(grid) for grid in grids), strict=True)
-        joint = tuple(Layout(s[0].name, s[0].alphabet, joined([part.grid for part in s])) for s in sides)
+        joint = tuple(Layout(s[0].name, s[0].alphabet, _joint([part.grid for part in s])) for s in sides)
         scale = () if self.scaler is None else (Layout(SCALE, (SCALE_ALPHABET,), (len(grids),)),)
         return (main, *joint, *scale)
 
@@ -89,12 +89,17 @@ class Pieced:
         boxes, pieces, positions = self.pieces(shape), [], [0] * len(values)
         for index, grid in enumerate(_grids(self, shape)):
             lasts = [grid[-1], *(side.grid[-1] for side in self.quantizer.side_streams(grid))]
-            counts = [v.shape[-1] if n == FREE else n for v, n in zip(values, lasts, strict=True)]
-            main, *sides = (v[..., p : p + n] for v, p, n in zip(values, positions, counts, strict=True))
-            positions = [p + n for p, n in zip(positions, counts, strict=True)]
+            ends = [p if n == FREE else p + n for p, n in zip(positions, lasts, strict=True)]
+            parts = zip(values, positions, ends, lasts, strict=True)
+            main, *sides = (v if n == FREE else v[..., p:e] for v, p, e, n in parts)  # a text is told to every piece
+            positions = ends
             scale = None if self.scaler is None else codes[SCALE][:, 0, index]
             pieces.append(self.decode_piece(main, scale, sampling, sides))
         return fit(pieces[0] if self.segmenter is None else self.segmenter.join(pieces, boxes), shape)
+
+
+def _joint(grids: Sequence[Shape]) -> Shape:
+    return grids[0] if FREE in grids[0] else joined(grids)
 
 
 def _grids(codec: "neuralcodecs.codec.Codec", shape: Shape) -> list[Shape]:

@@ -102,10 +102,10 @@ class Sampled:
         teacher: "Sampled",
         signal: Float[Tensor, "b c *space"],
         latents: Float[Tensor, "b d *grid"],
-        span: float,
+        span: tuple[float, float],
         guidance: tuple[float, float],
     ) -> dict[str, Tensor]:
-        """Losses that teach it to go in one step where two of the teacher's lead, at most ``span`` of the way."""
+        """Losses that teach it to go in one step where two of the teacher's lead, ``span`` of the way."""
         raise self._deterministic("Distill")
 
     def lead(

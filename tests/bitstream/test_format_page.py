@@ -1,5 +1,6 @@
 """The worked examples of docs/format.md are what the writer writes."""
 
+import io
 import re
 from dataclasses import replace
 
@@ -7,7 +8,9 @@ import numpy as np
 from bitstream_examples import FINGERPRINT, Example
 from conftest import ROOT
 
-from neuralcodecs.bitstream import UNKNOWN, Header, Original, StreamSpec
+from neuralcodecs.bitstream import UNKNOWN, Chunk, Header, Original, StreamSpec, write
+from neuralcodecs.coding import Payloads
+from neuralcodecs.prior_coders import AdaptivePriorCoder
 
 
 def documented() -> dict[str, bytes]:
@@ -40,4 +43,13 @@ def test_documented_examples_are_what_is_written() -> None:
         3,
         (1,),
     )
-    assert documented() == {"picture": picture.data(), "recording": recording.open_data()}
+    assert documented() == {"picture": picture.data(), "recording": recording.open_data(), "coded": coded()}
+
+
+def coded() -> bytes:
+    coder = Payloads(AdaptivePriorCoder((5, 5)))
+    stream = StreamSpec("codes", (5, 5), (10,), coder.number, coder.prior)
+    header, file = Header(FINGERPRINT, 8000, 1, (1000,), (stream,)), io.BytesIO()
+    values = np.array([[0, 1, 2, 2, 2, 2, 2, 2, 3, 4], [4, 4, 4, 4, 4, 4, 4, 4, 4, 0]])
+    write(file, header, [Chunk((0,), (values,))], coders={"codes": coder})
+    return file.getvalue()

@@ -2,7 +2,7 @@
 
 import io
 from pathlib import Path
-from types import SimpleNamespace
+from pipes import forget_length, piped
 
 import numpy as np
 import pytest
@@ -70,18 +70,6 @@ def test_the_bytes_and_the_sound_are_those_of_the_whole_signal(
             assert soundfile.info(back).frames == original.shape[0]
 
 
-class Pipe(io.BytesIO):
-    """Bytes that cannot be sought in, as a pipe."""
-
-    def seekable(self) -> bool:
-        return False
-
-
-def forget_length(data: bytes) -> bytes:
-    """A WAV with the sizes of a program that does not know them."""
-    return data[:4] + b"\xff\xff\xff\xff" + data[8:40] + b"\xff\xff\xff\xff" + data[44:]
-
-
 @pytest.mark.parametrize("other_rate", [False, True])
 @pytest.mark.parametrize("name", LENGTHS)
 def test_a_pipe_of_unknown_length_gives_the_same_codes_and_sound(
@@ -108,10 +96,3 @@ def test_a_pipe_of_unknown_length_gives_the_same_codes_and_sound(
     known = piped(monkeypatch, (tmp_path / "a.ncs").read_bytes())
     assert main(["decode", "-", "-m", str(models / name)]) == 0
     assert int.from_bytes(known.getvalue()[40:44], "little") == len(known.getvalue()) - 44
-
-
-def piped(monkeypatch: pytest.MonkeyPatch, data: bytes) -> io.BytesIO:
-    out = io.BytesIO()
-    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=Pipe(data)))
-    monkeypatch.setattr("sys.stdout", SimpleNamespace(buffer=out, write=lambda s: pytest.fail(s), flush=lambda: None))
-    return out

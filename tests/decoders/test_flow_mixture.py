@@ -38,16 +38,13 @@ def test_euler_is_of_first_order_and_heun_better(teacher: FlowDecoder) -> None:
 
 
 @pytest.mark.slow
-def test_a_student_of_a_student_takes_four_steps_for_sixteen(teacher: FlowDecoder) -> None:
-    first, second = (decoder(sampler=Sampler(Euler(), Embedded())) for _ in range(2))
-    teacher.sampler.solver = Euler()
-    first.load_state_dict(teacher.state_dict())
-    train(first, lambda x, z: first.follow(teacher, x, z, 0.3, (1.0, 1.0)), 400, 1e-3)
-    second.load_state_dict(first.state_dict())
-    train(second, lambda x, z: second.follow(first, x, z, 0.3, (1.0, 1.0)), 400, 1e-3)
-    errors = [error(learner, teacher, 4) for learner in (teacher, first, second)]
-    assert errors[1] < 0.75 * errors[0] and errors[2] < 0.75 * errors[1]
-    assert errors[2] < 2 * error(teacher, teacher, 16)
+def test_a_student_takes_four_steps_for_sixteen(teacher: FlowDecoder) -> None:
+    student = decoder(sampler=Sampler(Euler(), Embedded()))
+    student.load_state_dict(teacher.state_dict())
+    teacher.sampler.solver = Heun()  # two steps of second order are worth more than two of Euler's
+    train(student, lambda x, z: student.follow(teacher, x, z, (0.25, 0.25), (1.0, 1.0)), 400, 1e-3)
+    assert error(student, teacher, 4) < error(teacher, teacher, 16)
+    assert distance(student, 0, 4) < 1.1 * distance(teacher, 0, 16)
 
 
 @pytest.mark.slow

@@ -14,7 +14,8 @@ from mutations import Mutation
 from narrowing import CODECS, narrow
 
 from neuralcodecs import Codec, Codes
-from neuralcodecs.bitstream import UNKNOWN, Header, Reader, Writer
+from neuralcodecs.bitstream import UNKNOWN, Coders, Header, Reader, Writer
+from neuralcodecs.bitstream.payloads import NO_CODERS
 from neuralcodecs.codes import FREE, Stream
 from neuralcodecs.files import check_header, read_codes, write_codes
 from neuralcodecs.medium import SignalInfo
@@ -30,13 +31,29 @@ CONFIGS = list(CODECS)
 class Victim:
     """A valid file. ``read``: its values as whoever decodes it gets them. ``check``: what its model asks of a header.
 
-    Both raise CodecError for a file that is refused.
+    Both raise CodecError for a file that is refused. ``coders``: what its model reads and writes such a file with.
     """
 
     name: str
     data: bytes
     read: Callable[[bytes], Values]
     check: Callable[[Header], None]
+    coders: Callable[[Reader], Coders] = lambda reader: NO_CODERS
+
+    def open(self, data: bytes) -> Reader:
+        """Its container alone, ready to read chunks."""
+        reader = Reader(io.BytesIO(data))
+        reader.use(self.coders(reader))
+        return reader
+
+    def rewritten(self, data: bytes, closed: Header) -> bytes:
+        """What a writer makes of the chunks of ``data``; ``closed``: its header, every length known."""
+        reader, file = self.open(data), io.BytesIO()
+        writer = Writer(file, reader.header, coders=self.coders(reader))
+        for chunk in reader:
+            writer.append(chunk)
+        writer.finish(closed.shape[0], closed.original.shape[0] if closed.original else None)
+        return file.getvalue()
 
 
 def narrow_codec(config: Path) -> Codec:
@@ -57,7 +74,7 @@ def victims(folder: Path, configs: list[Path] | None = None) -> list[Victim]:
     ]
     for config in CONFIGS if configs is None else configs:
         codec = narrow_codec(config)
-        if not codec.sided:  # the container alone cannot read what their own coders wrote: tests/test_coding.py
+        if not codec.sided:  # fuzz_coded.py
             found += _of_codec(config.stem, codec, folder)
     return found
 
@@ -83,7 +100,7 @@ def _of_codec(name: str, codec: Codec, folder: Path) -> list[Victim]:
     found = []
     for size, shape, levels in (("short", _short(codec), 2), ("long", _long(codec), 1)):
         known = _written(codec, identity, path, drawn(codec, shape, min(levels, codec.quantizer.most_levels)))
-        for form, data in (("known", known), ("open", _opened(known))):
+        for form, data in (("known", known), ("open", opened(known))):
             found.append(Victim(f"{name} {size} {form}", data, read, lambda header: check_header(codec, header, path)))
     return found
 
@@ -130,11 +147,12 @@ def _written(codec: Codec, identity: bytes, path: Path, codes: Codes) -> bytes:
     return path.read_bytes()
 
 
-def _opened(data: bytes) -> bytes:
+def opened(data: bytes, coders: Coders = NO_CODERS) -> bytes:
     """The same chunks as they are written before the length is known."""
     reader, file = Reader(io.BytesIO(data)), io.BytesIO()
+    reader.use(coders)
     header = reader.header
-    writer = Writer(file, header.closed((UNKNOWN,) * len(header.lengths)))
+    writer = Writer(file, header.closed((UNKNOWN,) * len(header.lengths)), coders=coders)
     for chunk in reader:
         writer.append(chunk)
     writer.finish(header.shape[0], header.original.shape[0] if header.original else None)

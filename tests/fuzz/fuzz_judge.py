@@ -1,6 +1,5 @@
 """Whether a program that reads a file from nowhere did what it promises: exact codes, or one line of refusal."""
 
-import io
 import signal
 import time
 import tracemalloc
@@ -10,10 +9,9 @@ from types import FrameType
 
 import jaxtyping
 import numpy as np
-from bitstream_examples import decode
 from fuzz_corpus import Values, Victim
 
-from neuralcodecs.bitstream import Chunk, Header, Reader, Writer
+from neuralcodecs.bitstream import Chunk
 from neuralcodecs.bitstream.header import check
 from neuralcodecs.bitstream.metadata import encode_metadata
 from neuralcodecs.errors import CodecError
@@ -32,7 +30,7 @@ class Judge:
 
     def __init__(self, victims: Sequence[Victim]) -> None:
         self.written = {victim.data: victim.read(victim.data) for victim in victims}
-        self.chunks = {_key(chunk) for victim in victims for chunk in Reader(io.BytesIO(victim.data))}
+        self.chunks = {_key(chunk) for victim in victims for chunk in victim.open(victim.data)}
         self.accepted = self.refused = self.largest = 0
         self.slowest = 0.0
 
@@ -54,10 +52,10 @@ class Judge:
             check_whole(victim, data, values)
         return True
 
-    def salvage(self, data: bytes) -> int:
+    def salvage(self, victim: Victim, data: bytes) -> int:
         """How many chunks of a damaged file are saved; AssertionError unless each was written, values and place."""
         try:
-            reader = Reader(io.BytesIO(data))
+            reader = victim.open(data)
             infos = reader.salvage().chunks
         except CodecError:
             return 0
@@ -91,7 +89,9 @@ def check_whole(victim: Victim, data: bytes, values: Values) -> None:
     its alphabet, and the writer makes the same bytes of the same header and chunks. Metadata may differ in bytes: JSON
     can be put in several ways, and a name loses its folders.
     """
-    header, read = decode(data)
+    reader = victim.open(data)
+    read = reader.read_all()
+    header = reader.header
     check(header)
     victim.check(header)
     assert _equal(values, read)
@@ -99,11 +99,12 @@ def check_whole(victim: Victim, data: bytes, values: Values) -> None:
         assert symbols.shape == (len(stream.alphabet), *stream.grid)
         for row, size in zip(symbols, stream.alphabet, strict=True):
             assert not row.size or 0 <= row.min() <= row.max() < size
-    again = _rewritten(data, header)
+    again = victim.rewritten(data, header)
     if header.metadata is None or encode_metadata(header.metadata) in data:
         assert again == data, "not what a writer writes"
     else:
-        assert decode(again)[0] == header and _equal(decode(again)[1], values)
+        reader = victim.open(again)
+        assert _equal(reader.read_all(), values) and reader.header == header
 
 
 @contextmanager
@@ -122,16 +123,6 @@ def watched() -> Iterator[None]:
         tracemalloc.start()
         yield
         tracemalloc.stop()
-
-
-def _rewritten(data: bytes, closed: Header) -> bytes:
-    reader, file = Reader(io.BytesIO(data)), io.BytesIO()
-    writer = Writer(file, reader.header)
-    for chunk in reader:
-        writer.append(chunk)
-    original = closed.original
-    writer.finish(closed.shape[0], None if original is None else original.shape[0])
-    return file.getvalue()
 
 
 def _key(chunk: Chunk) -> tuple[object, ...]:

@@ -13,6 +13,7 @@ from collections import Counter
 from itertools import count
 from pathlib import Path
 
+from fuzz_coded import coded_victims
 from fuzz_corpus import Victim, mutants, victims
 from fuzz_judge import Judge, watched
 from mutations import DAMAGE, FORGERY, Mutation, twice
@@ -67,7 +68,7 @@ def main() -> int:
     print(f"seed {seed}, {options.seconds:g} s", flush=True)
     end = time.monotonic() + options.seconds
     with tempfile.TemporaryDirectory() as folder, watched():
-        fuzzing = Fuzzing(victims(Path(folder)), options.out)
+        fuzzing = Fuzzing([*victims(Path(folder)), *coded_victims(Path(folder))], options.out)
         for number in count(seed):
             for kind in (*DAMAGE, *FORGERY, twice):
                 fuzzing.round(kind, number)

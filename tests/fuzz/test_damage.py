@@ -47,7 +47,7 @@ def test_mutations(kind: Mutation, corpus: list[Victim], judge: Judge) -> None:
     for index, (victim, data) in enumerate(islice(mutants(corpus, kind, rng), COUNTS[kind])):
         try:
             refused += not judge(victim, data, kind in FORGERY)
-            saved += judge.salvage(data) if kind in DAMAGE and index % 4 == 0 else 0
+            saved += judge.salvage(victim, data) if kind in DAMAGE and index % 4 == 0 else 0
         except Exception as error:
             raise AssertionError(f"{kind.__name__} of {victim.name}: {data.hex()}") from error
     print(f"{kind.__name__}: {COUNTS[kind]} files, {refused} refused, {saved} chunks salvaged")

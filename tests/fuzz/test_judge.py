@@ -96,7 +96,7 @@ def test_what_no_writer_writes_is_not_whole(monkeypatch: pytest.MonkeyPatch) -> 
     assert judge()(victim(honest), retitled(b"\xc3\x9c"), False)
     assert judge()(victim(honest), retitled(b"Uu"), True)
     assert judge()(victim(honest), retitled(b"\\n"), True)
-    monkeypatch.setattr("fuzz_judge._rewritten", lambda data, header: GOOD)
+    monkeypatch.setattr(Victim, "rewritten", lambda victim, data, header: GOOD)
     for title in (b"Uu", b"\\n"):
         with pytest.raises(AssertionError):
             judge()(victim(honest), retitled(title), True)
@@ -108,6 +108,10 @@ def retitled(title: bytes) -> bytes:
 
 
 def test_salvaged_chunks_must_have_been_written() -> None:
-    assert judge().salvage(GOOD) == 2 and judge().salvage(GOOD[:-20]) == 1 and judge().salvage(b"") == 0
+    assert (
+        judge().salvage(victim(honest), GOOD) == 2
+        and judge().salvage(victim(honest), GOOD[:-20]) == 1
+        and judge().salvage(victim(honest), b"") == 0
+    )
     with pytest.raises(AssertionError):
-        judge().salvage(OTHER)
+        judge().salvage(victim(honest), OTHER)

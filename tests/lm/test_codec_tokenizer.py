@@ -14,7 +14,8 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, Trainer, TrainingArguments
 
 from neuralcodecs import Codec, CodecError, Codes
-from neuralcodecs.lm import CodecTokenizer, Pattern, ready
+from neuralcodecs.lm import CodecMaterial, CodecTokenizer, Pattern, ready
+from neuralcodecs.lm.probes import probe
 from neuralcodecs.pretrained import build
 
 WORDS = ["<pad>", "<unk>", "say", "draw", "a", "word", "house", "then"]
@@ -260,6 +261,36 @@ def test_damaged_folders_are_refused(speech: Codec, key: str, tmp_path: Path) ->
     path.write_text(json.dumps(damage(json.loads(path.read_text()), key)))
     with pytest.raises(CodecError):
         CodecTokenizer.from_pretrained(tmp_path, codec=speech)
+
+
+def test_signals_as_users_have_them(speech: Codec, picture: Codec) -> None:
+    tokenizer, signal = added(speech), wave(speech, 700)
+    ids = tokenizer.encode(signal)
+    for given in (signal[0], signal.numpy(), signal[0].numpy().astype("float64"), signal.double()):
+        assert tokenizer.encode(given) == ids
+    assert tokenizer([signal.numpy()[0], signal])["input_ids"].tolist() == [ids, ids]
+    assert tokenizer.tokens_per_second == 100 * LEVELS
+    for wrong, reason in (
+        (signal.expand(2, -1), r"\(2, 700\).*\(1, samples\)"),
+        (signal[None], r"\(1, 1, 700\)"),
+        ((32767 * signal).short(), "int16"),
+        (signal * torch.nan, "not finite"),
+        (signal[:, :0], "empty"),
+    ):
+        with pytest.raises(CodecError, match=reason):
+            tokenizer.encode(wrong)
+    with pytest.raises(CodecError, match=r"\(3, height, width\)"):
+        added(picture, name="image").encode(photo(picture, 16, 16)[0])
+    with pytest.raises(CodecError, match="count"):
+        _ = added(picture, name="image").tokens_per_second
+
+
+def test_codes_that_need_side_streams_are_refused(tmp_path: Path) -> None:
+    codec = small("image/small_hyperprior.yaml")
+    codec.save_pretrained(tmp_path)
+    for refused in (lambda: CodecTokenizer(codec), lambda: CodecMaterial(str(tmp_path)), lambda: probe(codec, [], {})):
+        with pytest.raises(CodecError, match="side streams"):
+            refused()
 
 
 def test_no_ids_before_add_to(speech: Codec) -> None:

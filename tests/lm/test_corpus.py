@@ -18,9 +18,11 @@ import soundfile
 import torch
 from conftest import ROOT, SAMPLES
 from examples import clip, make_codec
+from test_codec_tokenizer import text
 
 from neuralcodecs import Codec, CodecError
 from neuralcodecs.cli import main
+from neuralcodecs.lm import CodecTokenizer, ready
 from neuralcodecs.pretrained import fingerprint
 
 pa = pytest.importorskip("pyarrow")
@@ -193,6 +195,27 @@ def test_datasets_reads_the_shards(tmp_path: Path, corpus: Path) -> None:
     assert not shard_ids(first)[0]  # it has the bad item alone
     read = datasets.load_dataset("parquet", data_dir=str(corpus / "out"), cache_dir=str(tmp_path))
     assert read["train"].to_list() == rows(corpus / "out") and len(read["train"]) == 5
+
+
+def test_rows_are_ids_of_a_text_model(corpus: Path) -> None:
+    tokenizer = CodecTokenizer(make_codec(), ready.delay(), levels=2)
+    tokenizer.add_to(text())
+    for row in rows(corpus / "out"):
+        sound, _ = tokenizer.codec.medium.read(corpus / "in" / row["id"])
+        assert tokenizer.from_row(row) == tokenizer.encode(sound)
+    wrong = [
+        {"levels": 3},
+        {"fingerprint": "00"},
+        {"codes": row["codes"][1:]},
+        {"signal_shape": [99999]},
+        {"codes": None},
+    ]
+    wrong.append({"codes": [60, *row["codes"][1:]]})
+    for change in wrong:
+        with pytest.raises(CodecError):
+            tokenizer.from_row(row | change)
+    with pytest.raises(CodecError, match="no row"):
+        tokenizer.from_row({"text": "x"})
 
 
 def test_a_material_of_shards_has_the_codes_of_the_files(tmp_path: Path, corpus: Path, model: Path) -> None:

@@ -134,8 +134,9 @@ def test_the_command_compares_codecs(speech: Codec, tmp_path: Path, capsys: pyte
     (tmp_path / "manifest.csv").write_text(f"path,who\n{rows}")
     models = [str(tmp_path / name) for name in ("one", "two")]
     common = ["probe", *models, "--data", str(folder), "--levels", "2", "--budget", "10", "--device", "cpu"]
-    assert main([*common, "--labels", f"{tmp_path}/manifest.csv:who", "--out", str(tmp_path / "p.json")]) == 0
-    printed = capsys.readouterr().out
+    assert main([*common, "--labels", f"{tmp_path}/manifest.csv:who", "--out", str(tmp_path / "p.json")]) == 1
+    printed, told = capsys.readouterr()
+    assert told.count("bad.wav") == 1
     results = json.loads((tmp_path / "p.json").read_text())
     assert list(results) == models
     for figures in results.values():
@@ -144,8 +145,14 @@ def test_the_command_compares_codecs(speech: Codec, tmp_path: Path, capsys: pyte
         assert 0 < figures["model_bits_per_second"] < 1.2 * figures["nominal_bits_per_second"]
         assert figures["probe_chance"] == pytest.approx(4 / 6)
         assert set(figures) - {"unreadable", "fingerprint"} <= set(printed.split())
-    assert main([*common, "--labels", f"{tmp_path}/manifest.csv:age"]) == 2
-    assert "needs the columns path and age" in capsys.readouterr().err
+    for wrong, reason in (
+        (["--labels", f"{tmp_path}/manifest.csv:age"], "needs the columns path and age"),
+        (["--labels", f"{SAMPLES}/manifest.csv:group"], "none of the 7 files"),
+        (["--out", str(tmp_path / "p.json")], "add --overwrite"),
+        ([str(tmp_path / "three")], "three"),
+    ):
+        assert main([*common, *wrong] if wrong[0].startswith("--") else ["probe", *wrong, *common[1:]]) == 2
+        assert reason in capsys.readouterr().err
 
 
 def test_pictures_are_probed_too(tmp_path: Path) -> None:

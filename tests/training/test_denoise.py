@@ -91,12 +91,15 @@ class Elsewhere(Sampled):
 def test_a_student_is_told_the_mean_velocity_of_two_steps_of_its_teacher() -> None:
     fresh = FlowDecoder(8, 3, (4, 4), SMALL["network"], SMALL["conditioner"])  # its velocity is 0
     teacher, latents = Elsewhere(), torch.randn(64, 8, 4, 4)
-    loss = fresh.follow(teacher, torch.randn(64, 3, 16, 16), latents, 0.3, (1.0, 3.0))["distillation"]
+    signal = torch.randn(64, 3, 16, 16)
+    loss = fresh.follow(teacher, signal, latents, (0.0, 0.3), (1.0, 3.0))["distillation"]
     assert float(loss.detach()) == pytest.approx(9.0, rel=1e-3)
     start, middle, end = teacher.times
     torch.testing.assert_close(end - middle, middle - start)
     assert (start >= 0).all() and (end <= 1).all() and 0.2 < (end - start).max() <= 0.3
     assert 1 <= teacher.guidance.min() < 1.3 and 2.7 < teacher.guidance.max() <= 3
+    fresh.follow(teacher, signal, latents, (0.25, 0.25), (1.0, 1.0))
+    torch.testing.assert_close(teacher.times[-1] - teacher.times[0], torch.full((64,), 0.25))
 
 
 def test_students_of_other_codes_or_without_the_guidance_as_input_are_refused(tmp_path: Path) -> None:

@@ -40,3 +40,22 @@ def test_counts_survive_a_state_dict() -> None:
     watch(first, float("nan"))
     second.load_state_dict(first.state_dict())
     assert (second.skipped, second.in_a_row) == (1, 1)
+
+
+def test_postponed_a_fused_optimizer_leaves_the_step_out_and_the_host_learns_it_one_later() -> None:
+    guard, weight = Guard(patience=2), torch.nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.Adam([weight], lr=0.1, fused=True)
+    weights, skipped = [], []
+    for value in (1.0, float("nan"), 1.0, float("inf"), float("inf")):
+        guard.watch({"spectrum": Term(torch.tensor(value), 1.0)})
+        weight.grad = torch.full((3,), value)
+        optimizer.found_inf = guard.postponed([weight.grad])  # type: ignore[attr-defined]
+        optimizer.step()
+        weights.append(float(weight.detach()[0]))
+        skipped.append(guard.skipped)
+    assert skipped == [0, 0, 1, 1, 2]
+    assert weights[0] == weights[1] > weights[2] == weights[3] == weights[4]
+    assert float(optimizer.state[weight]["step"]) == 2
+    guard.watch({"spectrum": Term(torch.tensor(1.0), 1.0)})
+    with pytest.raises(CodecError, match="2 steps in a row were not finite in spectrum, gradient"):
+        guard.postponed([torch.ones(1)])

@@ -70,6 +70,7 @@ class AudioCrops:
         self.channels = channels
         self.length = length
         self.augmentation = augmentation
+        self.captions: Sequence[bytes] = ()
         self.shares: NDArray[np.float64] = np.array([f.weight * max(f.length / length, 1.0) for f in audio])
         self._kinds = np.array([f.kind for f in audio])
         self._bounds: dict[str | None, NDArray[np.float64]] = {}

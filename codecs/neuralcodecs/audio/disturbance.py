@@ -53,6 +53,7 @@ class PerceptualDisturbance(Loss):
     thresholds: Tensor
     exponents: Tensor
     widths: Tensor
+    taps: Tensor
 
     def __init__(self, rate: int) -> None:
         super().__init__()
@@ -76,6 +77,7 @@ class PerceptualDisturbance(Loss):
                 "thresholds": torch.tensor(bark.THRESHOLDS),
                 "exponents": exponents,
                 "widths": torch.tensor(bark.WIDTHS)[1:],
+                "taps": torch.tensor(SMOOTHING) / sum(SMOOTHING),
             }
         for name, table in tables.items():
             self.register_buffer(name, table, persistent=False)
@@ -115,9 +117,8 @@ class PerceptualDisturbance(Loss):
         ours, theirs = means
         original = original * ((ours + 1000) / (theirs + 1000)).clamp(0.01, 100)
         gain = (self._audible(original, 1) + 5e3) / (self._audible(degraded, 1) + 5e3)
-        taps = gain.new_tensor(SMOOTHING)
-        padded = F.pad(gain, (len(taps) - 1, 0), value=1.0)
-        gain = (padded.unfold(-1, len(taps), 1) @ (taps / taps.sum())).clamp(3e-4, 5)
+        padded = F.pad(gain, (len(self.taps) - 1, 0), value=1.0)
+        gain = (padded.unfold(-1, len(self.taps), 1) @ self.taps).clamp(3e-4, 5)
         return degraded * gain[..., None], original
 
     def _loudness(self, power: Tensor) -> Tensor:

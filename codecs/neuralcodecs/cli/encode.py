@@ -27,6 +27,7 @@ class _Input(NamedTuple):
     read: tuple[Tensor, SignalInfo] | None
     metadata: Metadata
     target: Path | None
+    caption: bytes = b""
 
 
 class _Coded(NamedTuple):
@@ -59,7 +60,7 @@ class _Encoding:
             read = encoder.read(path)
             if self.options.metadata:
                 metadata |= encoder.medium.facts(path) | ({} if job.source is None else {"name": job.source.name})
-        return _Input(encoder, read, metadata, target)
+            return _Input(encoder, read, metadata, target, encoder.caption_of(path))
 
     def make(self, inputs: Sequence[_Input]) -> list[_Coded]:
         groups: dict[Encoder, list[int]] = defaultdict(list)
@@ -69,7 +70,8 @@ class _Encoding:
         coded: dict[int, Codes] = {}
         for encoder, members in groups.items():
             read = [item.read for item in (inputs[i] for i in members) if item.read is not None]
-            coded |= zip(members, encoder.encode(read, [inputs[i].metadata for i in members]), strict=True)
+            codes = encoder.encode(read, [inputs[i].metadata for i in members], [inputs[i].caption for i in members])
+            coded |= zip(members, codes, strict=True)
         return [_Coded(coded.get(index), item) for index, item in enumerate(inputs)]
 
     def write(self, job: Job, coded: _Coded) -> Done:

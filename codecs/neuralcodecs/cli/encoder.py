@@ -12,6 +12,7 @@ from torch import Tensor
 from neuralcodecs.bitrates import levels_for, levels_written, varies
 from neuralcodecs.bitstream.coarse import Coarse
 from neuralcodecs.bitstream.metadata import Metadata
+from neuralcodecs.captions import bounded, shortened, with_captions
 from neuralcodecs.cli.jobs import Job
 from neuralcodecs.cli.load import load_model
 from neuralcodecs.codes import Codes
@@ -44,6 +45,14 @@ class Encoder:
         self.levels = self.codec.check_levels(chosen)  # before anything is read
         self.coding = Coding(self.codec, options.prior, _coarse(options, self.levels))
         self.streams = can_stream(self.codec)
+        self._longest = self.codec.quantizer.longest_caption
+        self._caption = None if options.caption is None else bounded(options.caption, self._longest)
+
+    def caption_of(self, path: Path) -> bytes:
+        """The user's, else what the data says, as much of it as the model takes."""
+        if self._caption is None and self._longest:
+            return shortened(self.medium.caption(path), self._longest)
+        return self._caption or b""
 
     def read(self, path: Path) -> tuple[Tensor, SignalInfo] | None:
         """The signal, None for one that is too long to be coded whole."""
@@ -53,8 +62,16 @@ class Encoder:
         self.remark(str(path), original)
         return signal, original
 
-    def encode(self, read: Sequence[tuple[Tensor, SignalInfo]], metadata: Sequence[Metadata]) -> list[Codes]:
-        """Codes of signals; what their files tell besides counts for a wanted bitrate."""
+    def encode(
+        self, read: Sequence[tuple[Tensor, SignalInfo]], metadata: Sequence[Metadata], captions: Sequence[bytes]
+    ) -> list[Codes]:
+        """Codes of signals with their captions; what their files tell besides counts for a wanted bitrate."""
+        coded = self._encode(read, metadata)
+        if not self._longest:
+            return coded
+        return [with_captions(codes, [caption]) for codes, caption in zip(coded, captions, strict=True)]
+
+    def _encode(self, read: Sequence[tuple[Tensor, SignalInfo]], metadata: Sequence[Metadata]) -> list[Codes]:
         signals = [signal for signal, _ in read]
         if self._refine is None and self._bitrate is None:
             return encode_signals(self.codec, signals, self.levels)

@@ -3,11 +3,14 @@
 import argparse
 import csv
 import json
+import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from neuralcodecs.atomic import atomic
+from neuralcodecs.cli.status import FAILED
 from neuralcodecs.errors import CodecError
 
 
@@ -37,19 +40,33 @@ def run_probe(options: argparse.Namespace) -> int:
     from neuralcodecs.cli.load import load_model
     from neuralcodecs.evaluation.measure import find_files
     from neuralcodecs.lm.probes import probe, table
+    from neuralcodecs.lm.suitable import check_suitable
 
+    if options.out and options.out.exists() and not options.overwrite:
+        raise CodecError(f"{options.out} exists: add --overwrite, or give another --out")
     labels = _labels(options.labels) if options.labels else {}
-    results = {}
-    for source in options.models:
+    results: dict[str, dict[str, Any]] = {}
+    jobs = []
+    for source in options.models:  # all before the first, which may take long, is probed
         codec, identity = load_model(source, options)
+        check_suitable(codec)
         files = find_files(options.data, codec.medium.suffixes, options.limit)
+        if labels and not any(path.resolve() in labels for path in files):
+            raise CodecError(
+                f"--labels {options.labels}: none of the {len(files)} files is in it; its paths start there"
+            )
+        jobs.append((source, codec, identity, files))
+    for source, codec, identity, files in jobs:
         results[source] = probe(codec, files, labels, options.levels, options.budget)
         results[source]["fingerprint"] = identity.hex()
-    if options.out:
-        with atomic(options.out) as temporary:
-            temporary.write_text(json.dumps(results, indent=2))
+        if options.out:
+            with atomic(options.out) as temporary:
+                temporary.write_text(json.dumps(results, indent=2))
     print(table(results))
-    return 0
+    failed = dict.fromkeys(reason for figures in results.values() for reason in figures["unreadable"])
+    for reason in failed:
+        print(f"neuralcodecs: {reason}", file=sys.stderr)
+    return FAILED if failed else 0
 
 
 def _labels(text: str) -> dict[Path, str]:

@@ -81,6 +81,9 @@ def _encode(commands: Commands) -> None:
     )
     parser.add_argument("--metadata", action="store_true", help="store the input's name and sample format in the file")
     parser.add_argument("--title", help="store this title in the file")
+    parser.add_argument(
+        "--caption", metavar="TEXT", help="tell the decoder what is shown; default: what the data says, '' for nothing"
+    )
 
 
 def _decode(commands: Commands) -> None:
@@ -164,7 +167,9 @@ def _import(commands: Commands) -> None:
     parser = _command(
         commands, "import", "models", "published weights to a folder", "import facebook/encodec_24khz encodec_24khz"
     )
-    parser.add_argument("source", help="hub id or local folder in the layout of the transformers library")
+    parser.add_argument(
+        "source", help="hub id or local folder in the layout of transformers, or an AutoencoderKL of diffusers"
+    )
     parser.add_argument("place", metavar="FOLDER|NAME", help=PLACE)
     _overwrite_option(parser)
 
@@ -225,6 +230,7 @@ def _probe(commands: Commands) -> None:
         "--budget", type=float, help="seconds or pixels that the small LM learns from (default 3600, 2e7)"
     )
     parser.add_argument("--out", type=Path, help="JSON file for the figures")
+    _overwrite_option(parser)
     _device_options(parser)
 
 

@@ -1,5 +1,6 @@
 """Decoders."""
 
+from neuralcodecs.decoders.caption import CaptionTokens, Uncaptioned
 from neuralcodecs.decoders.cnn import CNNDecoder
 from neuralcodecs.decoders.condition import Pooled, Pyramid, Together, Tokens, UpsampledMap
 from neuralcodecs.decoders.conditioning import AdaptiveGroupNorm, SpatialNorm
@@ -8,6 +9,7 @@ from neuralcodecs.decoders.dac import DACDecoder
 from neuralcodecs.decoders.dit import DiT
 from neuralcodecs.decoders.flow import FlowDecoder
 from neuralcodecs.decoders.framewise import CausalPyramid, Framewise
+from neuralcodecs.decoders.kl import KLDecoder
 from neuralcodecs.decoders.light import LightDecoder
 from neuralcodecs.decoders.network import Network
 from neuralcodecs.decoders.noise import NoiseDecoder
@@ -38,6 +40,7 @@ __all__ = [
     "DDIM",
     "AdaptiveGroupNorm",
     "CNNDecoder",
+    "CaptionTokens",
     "CausalPyramid",
     "ClassifierFree",
     "CodecSpace",
@@ -53,6 +56,7 @@ __all__ = [
     "FoldedSpace",
     "Framewise",
     "Heun",
+    "KLDecoder",
     "LatentSpace",
     "LightDecoder",
     "Linear",
@@ -77,6 +81,7 @@ __all__ = [
     "TwoLayerDecoder",
     "TwoPhase",
     "UNet",
+    "Uncaptioned",
     "UniformTimes",
     "UpsampledDecoder",
     "UpsampledMap",

@@ -133,13 +133,13 @@ class FlowDecoder(Decoder):
         teacher: Sampled,
         signal: Float[Tensor, "b c *space"],
         latents: Float[Tensor, "b d *grid"],
-        span: float,
+        span: tuple[float, float],
         guidance: tuple[float, float],
     ) -> dict[str, Tensor]:
         """The velocity of one step is that of the teacher's two of half its length (ZipVoice-Distill, section 3.5)."""
         truth = self._truth(signal, latents)
         draws = torch.rand(3, len(latents), device=latents.device)
-        length = span * draws[0].clamp_min(1e-2)  # shorter ones drown in rounding
+        length = (span[0] + (span[1] - span[0]) * draws[0]).clamp_min(1e-2 * span[1])  # shorter ones drown in rounding
         now = self.process.first + (1 - self.process.first - length) * draws[1]
         scale = guidance[0] + (guidance[1] - guidance[0]) * draws[2]
         x, times = self.process.at(truth, now), torch.stack([now, now + length / 2, now + length])

@@ -40,16 +40,22 @@ class Guidance(Configured, ABC):
 
 
 class ClassifierFree(Guidance):
-    """Away from what the network says without any condition: ``free + scale * (told - free)``; twice the work."""
+    """Away from what the network says without the condition: ``free + scale * (told - free)``; twice the work.
 
-    patterns = (ALL,)
+    Args:
+        dropped: the parts of the condition that it does without, all by default; PerCo's are the caption's tokens.
+    """
+
+    def __init__(self, dropped: tuple[Part, ...] = ALL) -> None:
+        self.dropped: Parts = tuple(dropped)
+        self.patterns = (self.dropped,)
 
     def __call__(self, evaluate: Evaluate, time: Times, scale: Float[Tensor, " b"]) -> Tensor:
         one = torch.ones_like(scale)
         told = evaluate(time, (), one)
         if bool((scale == 1).all()):
             return told
-        return _away(evaluate(time, ALL, one), told, scale)
+        return _away(evaluate(time, self.dropped, one), told, scale)
 
 
 class TwoPhase(Guidance):

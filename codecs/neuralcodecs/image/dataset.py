@@ -13,17 +13,22 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from neuralcodecs.cache import Cache
+from neuralcodecs.captions import shortened
 from neuralcodecs.image import files
 from neuralcodecs.sources import Entry, survey
 
+LONGEST_CAPTION = 1024
+"""Bytes that are kept of a caption while training; a model may take fewer."""
+
 
 class ImageFile(NamedTuple):
-    """A file whose header was read. ``shape``: height and width in pixels."""
+    """A file whose header was read. ``shape``: height and width in pixels. ``caption``: empty where it has none."""
 
     path: Path
     weight: float
     kind: str
     shape: tuple[int, int]
+    caption: bytes = b""
 
 
 def scan(entries: Sequence[Entry]) -> tuple[list[ImageFile], list[str]]:
@@ -31,7 +36,7 @@ def scan(entries: Sequence[Entry]) -> tuple[list[ImageFile], list[str]]:
 
     def look(entry: Entry) -> ImageFile:
         height, width = files.info(entry.path).shape
-        return ImageFile(*entry, (height, width))
+        return ImageFile(*entry, (height, width), shortened(files.caption(entry.path), LONGEST_CAPTION))
 
     return survey(entries, look)
 
@@ -41,7 +46,8 @@ class ImageCrops:
 
     The side of a square is drawn evenly from ``scale`` times the picture's shorter side, and is at least ``size`` where
     the picture has that many pixels: only pictures smaller than that are enlarged. Its place is drawn evenly. Files are
-    drawn by their weights alone. Resizing is bicubic with antialiasing, on 8-bit pixels.
+    drawn by their weights alone. Captions are those of whole pictures. Resizing is bicubic with antialiasing, on 8-bit
+    pixels.
 
     Args:
         images: what may be drawn.
@@ -66,6 +72,8 @@ class ImageCrops:
         self.channels = channels
         self.size = size
         self.scale = scale
+        captions = tuple(file.caption for file in images)
+        self.captions: Sequence[bytes] = captions if any(captions) else ()
         self.shares: NDArray[np.float64] = np.array([file.weight for file in images])
         self._cache: Cache | None = None
         if cache:

@@ -35,6 +35,10 @@ ALPHA = {"LA", "La", "PA", "RGBA", "RGBa"}
 MODES = {*GRAY, *ALPHA, "P", "RGB", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"}
 ORIENTATION = 274
 """EXIF tag; 5 to 8 swap height and width."""
+DESCRIPTION = 270
+"""EXIF tag of what a picture shows."""
+LONGEST_TEXT = 65536
+"""Characters that are read of it."""
 MODE_OF = {1: "L", 3: "RGB"}
 
 # ours is the lower limit and an error
@@ -45,6 +49,23 @@ def info(path: Path) -> SignalInfo:
     """What the header says: channels (1 for gray files, else 3), height and width after EXIF rotation."""
     with _open(path) as picture:
         return _info(picture)
+
+
+def caption(path: Path) -> str:
+    """What a picture shows, in words: the text file beside it (``a.txt`` of ``a.png``), else its own description.
+
+    That is EXIF's ImageDescription, or a PNG's text of the keyword Description. Empty where there is none of them.
+    """
+    beside = path.with_suffix(".txt")
+    if beside.is_file():
+        with beside.open("rb") as file:
+            return file.read(LONGEST_TEXT).decode("utf-8", "ignore").strip()
+    with _open(path) as picture:
+        try:
+            found = picture.info.get("Description") or picture.getexif().get(DESCRIPTION)
+        except Exception:  # damaged EXIF, of which Pillow's parsers raise anything: the picture itself may be good
+            return ""
+    return found[:LONGEST_TEXT].strip() if isinstance(found, str) else ""
 
 
 def load(path: Path, channels: int) -> tuple[Pillow.Image, SignalInfo]:

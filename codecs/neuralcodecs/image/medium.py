@@ -58,6 +58,9 @@ class Image(Medium):
                 f"{name}: an original of {original.channels} x {original.shape} for a picture of {shape}: it is forged"
             )
 
+    def caption(self, path: Path) -> str:
+        return files.caption(path)
+
     def extent(self, shape: tuple[int, ...]) -> float:
         """Pixels."""
         return float(shape[0] * shape[1])

@@ -15,6 +15,7 @@ from neuralcodecs.codes import Codes, Shape, Stream
 from neuralcodecs.configured import Configured
 from neuralcodecs.errors import CodecError
 from neuralcodecs.evaluation.measure import evaluating
+from neuralcodecs.lm.suitable import check_suitable
 from neuralcodecs.medium import SignalInfo
 from neuralcodecs.pretrained import fingerprint, named
 
@@ -78,13 +79,14 @@ class CodecMaterial(Material):
         cache: folder of the codes; None: ``~/.cache/neuralcodecs/codes``.
 
     Raises:
-        CodecError: the codec has a scaler, whose numbers no code can hold.
+        CodecError: the codec has a scaler, whose numbers no code can hold, or side streams.
     """
 
     def __init__(self, model: str, levels: int | None = None, cache: str | None = None) -> None:
         self.codec = named(model)
         if self.codec.scaler is not None:
             raise CodecError(f"{model} has a scaler, whose numbers are no codes of a language model: use one without")
+        check_suitable(self.codec)
         self.levels = self.codec.check_levels(levels)
         self.alphabet = self.codec.quantizer.codebook_sizes[: self.levels]
         strides = self.codec.encoder.strides

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -9,6 +10,8 @@ from torch import Tensor
 
 from neuralcodecs.codes import Shape
 from neuralcodecs.errors import CodecError
+from neuralcodecs.lm.stored import codes_of_row
+from neuralcodecs.pretrained import fingerprint
 
 if TYPE_CHECKING:
     from neuralcodecs.lm.tokenizer import CodecTokenizer
@@ -19,6 +22,25 @@ UNLABELLED = -100
 
 class SharedTokenizer:
     """The methods of ``CodecTokenizer`` that other tools call."""
+
+    @property
+    def tokens_per_second(self: "CodecTokenizer") -> int:  # type: ignore[misc]
+        """Ids of a second of sound, without the markers. Raises CodecError for pictures."""
+        if self.grammar.sized:
+            raise CodecError("pictures have no tokens per second: count((height, width)) says how many one has")
+        return self.count((self.codec.medium.rate,)) - 2
+
+    @cached_property
+    def fingerprint(self: "CodecTokenizer") -> str:  # type: ignore[misc]
+        """Of the codec, in hex."""
+        return fingerprint(self.codec).hex()
+
+    def from_row(self: "CodecTokenizer", row: Mapping[str, Any]) -> list[int]:  # type: ignore[misc]
+        """Ids of a row of a corpus that ``neuralcodecs tokenize`` made, with markers; no signal is read.
+
+        Raises CodecError for a row of another codec or of other levels.
+        """
+        return self.from_grid(codes_of_row(self.codec, self.levels, self.fingerprint, row))
 
     def logits_processor(  # type: ignore[misc]
         self: "CodecTokenizer", size: Shape | None = None, most: int = 512

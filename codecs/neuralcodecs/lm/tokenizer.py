@@ -6,7 +6,7 @@ transformers is needed for ``__call__`` and ``logits_processor`` only, and impor
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,9 @@ from neuralcodecs.lm.patterns import Pattern
 from neuralcodecs.lm.ready import flat
 from neuralcodecs.lm.scales import SCALE_LEVELS, scale_levels, scales_of
 from neuralcodecs.lm.shared import SharedTokenizer
+from neuralcodecs.lm.signals import Signal, as_batch
+from neuralcodecs.lm.stored import check_codes
+from neuralcodecs.lm.suitable import check_suitable
 from neuralcodecs.lm.vocabulary import LanguageModel, TextTokenizer, Vocabulary, block_size, reserve
 from neuralcodecs.pieced import MAIN, SCALE
 from neuralcodecs.pretrained import fingerprint, load
@@ -55,6 +58,7 @@ class CodecTokenizer(SharedTokenizer):
     ) -> None:
         if padding_side not in ("left", "right"):
             raise CodecError(f"padding side {padding_side!r}: give left or right")
+        check_suitable(codec)
         self.codec = codec.eval()
         self.pattern = flat() if pattern is None else pattern
         self.name = name
@@ -111,20 +115,18 @@ class CodecTokenizer(SharedTokenizer):
     def from_grid(self, codes: Codes) -> list[int]:
         """Ids of the stored codes of one item, with markers; ``codes["codes"]`` is ``(1, levels, *grid)``.
 
-        Scales are rounded to levels of 0.4 dB.
+        Scales are rounded to levels of 0.4 dB. Raises CodecError for codes that are not this codec's.
         """
-        v, values = self.vocabulary, codes[MAIN].cpu()
-        if len(codes.shapes) != 1 or values.shape[1] != self.levels:
-            raise CodecError(
-                f"codes of {len(codes.shapes)} items and {values.shape[1]} levels: give 1 item with {self.levels}"
-            )
+        v = self.vocabulary
+        check_codes(self.codec, self.levels, codes)
         units = self.grammar.units(codes.shapes[0])
         if self.grammar.sized and max(units) > LARGEST:
             raise CodecError(f"a picture of {units} strides is larger than {LARGEST}: cut it")
         sizes = [v.offset + n - 1 for n in units] if self.grammar.sized else []
         layout = self.grammar.layout(units)
         scales = [scale_levels(codes[SCALE].cpu().flatten())] if self.grammar.scales(units) else []
-        return [v.begin, *sizes, *v.ids(layout.row, torch.cat([values.flatten(), *scales])[layout.number]), v.end]
+        values = torch.cat([codes[MAIN].cpu().flatten(), *scales])
+        return [v.begin, *sizes, *v.ids(layout.row, values[layout.number]), v.end]
 
     def to_grid(self, ids: Ids, strict: bool = False) -> Codes:
         """Codes of the first span in ``ids``; what is outside the markers is not read.
@@ -177,9 +179,9 @@ class CodecTokenizer(SharedTokenizer):
         alphabet = self.alphabet[: self.levels]
         return Codes((Stream(MAIN, whole, alphabet, (grid,)), *side), (self.grammar.shape(part),))
 
-    def encode(self, signal: Float[Tensor, "c *space"]) -> list[int]:
+    def encode(self, signal: Signal) -> list[int]:
         """Ids of one signal (audio and pictures in [-1, 1], at the codec's rate), with markers."""
-        return self.from_grid(self.codec.encode(signal[None].to(self.codec.device), self.levels))
+        return self.from_grid(self.codec.encode(as_batch(signal, self.codec), self.levels))
 
     def decode(self, ids: Ids, strict: bool = False) -> Float[Tensor, "c *space"]:
         """The signal of the first span in ``ids``, whole frames long; ``strict`` and errors: as ``to_grid``."""
@@ -198,7 +200,7 @@ class CodecTokenizer(SharedTokenizer):
 
     def __call__(
         self,
-        signals: Sequence[Float[Tensor, "_ ..."]],
+        signals: Iterable[Signal],
         sampling_rate: int | None = None,
         return_tensors: str | None = "pt",
         padding: bool = True,

@@ -42,6 +42,10 @@ class Announced(Quantizer):
     def decode(self, codes: Int64[Tensor, "b q *grid"]) -> Float[Tensor, "b d *grid"]:
         return self._announce(self.quantizer.decode(codes), codes.shape[1])
 
+    @property
+    def settled(self) -> bool:
+        return self.quantizer.settled
+
     def update(self) -> None:
         self.quantizer.update()
 

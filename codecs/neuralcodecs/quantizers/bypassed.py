@@ -47,6 +47,10 @@ class Bypassed(Quantizer):
     def decode(self, codes: Int64[Tensor, "b q *grid"]) -> Float[Tensor, "b d *grid"]:
         return self.quantizer.decode(codes)
 
+    @property
+    def settled(self) -> bool:
+        return self.quantizer.settled
+
     def update(self) -> None:
         self.quantizer.update()
 

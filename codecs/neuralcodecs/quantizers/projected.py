@@ -48,6 +48,10 @@ class Projected(Quantizer):
     def decode(self, codes: Int64[Tensor, "b q *grid"]) -> Float[Tensor, "b d *grid"]:
         return map_channels(self.outward, self.quantizer.decode(codes))
 
+    @property
+    def settled(self) -> bool:
+        return self.quantizer.settled
+
     def update(self) -> None:
         self.quantizer.update()
 

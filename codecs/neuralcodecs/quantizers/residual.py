@@ -114,6 +114,10 @@ class ResidualVQ(Quantizer):
             raise CodecError(f"codes from {int(codes.min())} to {int(codes.max())}: this quantizer has 0 to {size - 1}")
         return _unflat(self.bank.lookup(_flat(codes)), codes)
 
+    @property
+    def settled(self) -> bool:
+        return self.bank.complete
+
     def update(self) -> None:
         self.bank.update()
 

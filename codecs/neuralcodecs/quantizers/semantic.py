@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from neuralcodecs.codec import Quantized, Quantizer, QuantizerFactory
 from neuralcodecs.errors import CodecError
 from neuralcodecs.layers.distributed import copy_from_first_rank
+from neuralcodecs.quantizers.gathered import Gathered
 from neuralcodecs.quantizers.kmeans import kmeans
 from neuralcodecs.quantizers.numerics import at_least_float32, checked_levels, straight_through
 from neuralcodecs.quantizers.search import nearest
@@ -23,7 +24,8 @@ class NestedKMeans(Quantizer):
     """Centroids of features that are given, fitted once; the first of them are codebooks of smaller sizes.
 
     The vectors of the first ``gather`` training steps are clustered, for each size those beyond the smaller one around
-    what is there; nothing moves after that, and no gradient reaches it. In training a size is drawn per batch, so that
+    what is there; nothing moves after that, and no gradient reaches it. Until then a run's checkpoints hold the vectors
+    (``gathered``), so that it ends alike wherever it is resumed. In training a size is drawn per batch, so that
     what follows learns them all; in evaluation ``size`` is used. Codes of any size are read alike.
 
     Args:
@@ -53,14 +55,14 @@ class NestedKMeans(Quantizer):
         self.codebook_sizes, self.levels = (sizes[-1],), (1,)
         self.register_buffer("centroids", torch.randn(sizes[-1], dim))
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
-        self._pool: list[Tensor] = []
+        self.pool = Gathered()
 
     def forward(self, latents: Float[Tensor, "b d *grid"], levels: int | None = None) -> Quantized:
         size = self.size
         if self.training:
             size = self.sizes[int(torch.randint(len(self.sizes), ()))]
             if int(self.steps) < self.gather:
-                self._pool.append(self._vectors(latents.detach()))
+                self.pool.parts.append(self._vectors(latents.detach()))
         codes = self._encode(latents, size)
         output = straight_through(latents, self.decode(codes))
         return Quantized(output, codes, {}, codebook_statistics(codes, self.codebook_sizes))
@@ -72,18 +74,22 @@ class NestedKMeans(Quantizer):
     def decode(self, codes: Int64[Tensor, "b 1 *grid"]) -> Float[Tensor, "b d *grid"]:
         return F.embedding(codes[:, 0], self.centroids).movedim(-1, 1)
 
+    @property
+    def settled(self) -> bool:
+        return False  # asks the host in every forward how far it is
+
     @torch.no_grad()
     def update(self) -> None:
         if int(self.steps) >= self.gather:
             return
         self.steps += 1
-        if int(self.steps) == self.gather and self._pool:
-            self._fit(torch.cat(self._pool)[:POOL])
+        if int(self.steps) == self.gather and self.pool.parts:
+            self._fit(torch.cat([part.to(self.centroids.device) for part in self.pool.parts])[:POOL])
             copy_from_first_rank([self.centroids])
-            self._pool = []
+            self.pool.parts = []
 
     def discard(self) -> None:
-        self._pool = self._pool[:-1]
+        self.pool.parts = self.pool.parts[:-1]
 
     def _fit(self, vectors: Float[Tensor, "n d"]) -> None:
         """For each size, new centroids of what the smaller codebook serves worst."""
@@ -170,6 +176,10 @@ class Conditional(Quantizer):
         acoustic = codes[:, self.first :]
         told = self.acoustic.decode(acoustic) if acoustic.shape[1] else torch.zeros_like(semantic)
         return torch.cat([told, semantic], dim=1)
+
+    @property
+    def settled(self) -> bool:
+        return self.semantic.settled and self.acoustic.settled
 
     def update(self) -> None:
         self.semantic.update()

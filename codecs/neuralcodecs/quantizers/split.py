@@ -77,6 +77,10 @@ class Split(Quantizer):
             return semantic
         return semantic + self.acoustic.decode(codes[:, self.first :])
 
+    @property
+    def settled(self) -> bool:
+        return self.semantic.settled and self.acoustic.settled
+
     def update(self) -> None:
         self.semantic.update()
         self.acoustic.update()

@@ -101,6 +101,10 @@ class ResidualStack(Quantizer):
             total = total + stage.decode(part) * scale
         return total
 
+    @property
+    def settled(self) -> bool:
+        return all(stage.settled for stage, _, _ in self._plan(None))
+
     def update(self) -> None:
         for stage, _, _ in self._plan(None):
             stage.update()

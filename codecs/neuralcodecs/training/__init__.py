@@ -9,6 +9,7 @@ from neuralcodecs.training.code_data import CodeDataModule
 from neuralcodecs.training.combine import Balancer, WeightedSum
 from neuralcodecs.training.data import Batch, Loading
 from neuralcodecs.training.denoise import Denoise, Distill
+from neuralcodecs.training.execution import Eager, Graphs
 from neuralcodecs.training.games import Hinge, LeastSquares, LeCam, Linear, Mixed, NonSaturating
 from neuralcodecs.training.image_data import ImageDataModule
 from neuralcodecs.training.interrupt import SaveOnExit
@@ -35,8 +36,10 @@ __all__ = [
     "CodecTask",
     "Denoise",
     "Distill",
+    "Eager",
     "EvaluateCheckpoints",
     "EvaluatePrior",
+    "Graphs",
     "Hinge",
     "ImageDataModule",
     "JudgeLanguage",

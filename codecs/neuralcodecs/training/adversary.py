@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from neuralcodecs.criteria import Discriminator, Verdict
+from neuralcodecs.layers.fused import l1_means
 from neuralcodecs.training.games import Game, Hinge, Regularizer
 from neuralcodecs.training.seeds import derive
 from neuralcodecs.training.terms import Output, Term, Terms
@@ -29,8 +30,8 @@ def feature_distance(real: list[Verdict], fake: list[Verdict], relative: bool) -
     distances = []
     for real_verdict, fake_verdict in zip(real, fake, strict=True):
         for a, b in zip(real_verdict.features, fake_verdict.features, strict=True):
-            distance = (a.detach() - b).abs().mean()
-            distances.append(distance / a.detach().abs().mean().clamp_min(1e-8) if relative else distance)
+            distance, size = l1_means(a, b)
+            distances.append(distance / size.clamp_min(1e-8) if relative else distance)
     return torch.stack(distances).mean()
 
 
@@ -69,12 +70,18 @@ class Adversary(nn.Module):
         self.start = start
         self.regularizer = regularizer
 
+    def decide(self, batch: int, seed: int) -> tuple[bool, bool]:
+        """Whether the game is on, and whether the discriminator learns: the same answer on every rank."""
+        playing = batch >= self.start
+        return playing, playing and random.Random(derive(seed, 1)).random() < self.probability
+
     def forward(self, output: Output, target: Float[Tensor, "b c *space"], batch: int, seed: int) -> Terms:
         """Terms of both players from one forward on each signal.
 
-        ``seed`` decides whether the discriminator learns from this batch: the same answer on every rank.
+        ``batch`` and ``seed`` of the step decide as ``decide`` says.
         """
-        if batch < self.start:
+        playing, learns = self.decide(batch, seed)
+        if not playing:
             return {"discriminator": self._idle(output)}
         real, fake = self._judge(target), self._judge(output.leaf)
         generator = torch.stack([self.game.generator(v.logits) for v in fake]).mean()
@@ -84,7 +91,6 @@ class Adversary(nn.Module):
             terms["features"] = Term(distance, self.feature_weight, on_output=True)
         pairs = zip(real, fake, strict=True)
         own = torch.stack([self.game.discriminator(r.logits, f.logits) for r, f in pairs]).mean()
-        learns = random.Random(derive(seed, 1)).random() < self.probability
         terms["discriminator"] = Term(own, float(learns))
         if self.regularizer is not None:
             penalty = self.regularizer([v.logits for v in real], [v.logits for v in fake])

@@ -17,9 +17,9 @@ class WeightAverage(L.Callback):
     Validation and evaluation see the averaged codec; training never does. The average is in the checkpoint, and
     ``neuralcodecs export`` and every command prefer it.
 
-    It warms up: after t optimizer steps of the run the share is ``(1 + t) / (10 + t)`` until that reaches ``decay``, so the
+    It warms up: at optimizer step t of the run the share is ``(1 + t) / (10 + t)`` until that reaches ``decay``, so the
     average is about that of the last tenth of the steps, and random weights leave it at once. With ``decay`` alone 56 %
-    of them would still be there after 587 steps of 0.999. A resumed run goes on where it was: t is the trainer's own count.
+    of them would still be there after 587 steps of 0.999. A resumed run goes on where it was: t is the trainer's count.
 
     Args:
         decay: the largest share of the old average kept per optimizer step.

@@ -1,6 +1,7 @@
 """Codes for training language models: windows of the codes of files, which are computed once and kept on disk."""
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ class CodeWindows:
         self.window = window
         # files in windows: a second of a long file comes as often as one of a short file
         sizes = np.array([np.prod([n / w for n, w in zip(c.shape[1:], window, strict=True)]) for c in codes])
+        self.captions: Sequence[bytes] = ()
         self.shares: NDArray[np.float64] = sizes * np.array(weights)
 
     def draw(self, file: int, source: np.random.Generator) -> Int[Tensor, "rows ..."]:

@@ -7,6 +7,7 @@ import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from neuralcodecs.layers.fused import inputs_only
 from neuralcodecs.training.terms import Output, Terms
 
 
@@ -38,7 +39,8 @@ def gradient_at(value: Float[Tensor, ""], leaf: Float[Tensor, "b c *space"]) -> 
     power of two near numel on the way down, which costs fp32 no bit.
     """
     scale = 2.0 ** (leaf.numel().bit_length() - 1)
-    (gradient,) = torch.autograd.grad(value * scale, leaf, retain_graph=True)
+    with inputs_only():
+        (gradient,) = torch.autograd.grad(value * scale, leaf, retain_graph=True)
     return gradient.float() / scale
 
 

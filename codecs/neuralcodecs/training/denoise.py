@@ -1,6 +1,7 @@
 """Objectives of generative decoders: to denoise (https://arxiv.org/abs/2210.02747), and to do so in fewer steps."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 
 from jaxtyping import Float
 from torch import Tensor
@@ -48,9 +49,9 @@ class Generative(Objective):
         """The decoder's own losses by name."""
 
     def forward(
-        self, codec: Codec, signal: Float[Tensor, "b c *space"], levels: int
+        self, codec: Codec, signal: Float[Tensor, "b c *space"], levels: int, captions: Sequence[bytes] = ()
     ) -> tuple[Terms, Output, dict[str, Tensor]]:
-        scaled, quantized = codec.analyse(signal, levels)
+        scaled, quantized = codec.analyse(signal, levels, captions)
         terms = {name: Term(value, 1.0) for name, value in self.losses(codec, scaled, quantized).items()}
         return terms | quantization_terms(quantized, self.quantization), Output.of(scaled), quantized.statistics
 
@@ -70,7 +71,8 @@ class Distill(Generative):
 
     Args:
         teacher: checkpoint, run or exported folder of the trained codec; it stays out of this run's checkpoints.
-        span: the longest step, as a share of the way from noise to data.
+        span: the shortest and the longest step, as shares of the way from noise to data. A student is not told how long
+            its step is: with both 1 / n it learns n steps alone, and those best.
         guidance: range of the scales, drawn evenly; ``[1, 1]`` for a student without guidance.
         quantization: as for every generative objective.
     """
@@ -78,16 +80,18 @@ class Distill(Generative):
     def __init__(
         self,
         teacher: str,
-        span: float = 0.3,
+        span: tuple[float, float] = (0.0, 0.3),
         guidance: tuple[float, float] = (1.0, 3.0),
         quantization: dict[str, float] | None = None,
     ) -> None:
         super().__init__(quantization)
-        if not 0 < span <= 1 or not 0 <= guidance[0] <= guidance[1]:
-            raise CodecError(f"span {span} must be in (0, 1], guidance {guidance} ascend from at least 0")
+        if not 0 <= span[0] <= span[1] <= 1 or span[1] == 0:
+            raise CodecError(f"span {span}: give the shortest and the longest step, from 0 to 1")
+        if not 0 <= guidance[0] <= guidance[1]:
+            raise CodecError(f"guidance {guidance}: give the smallest and the largest scale, at least 0")
         codec = load(teacher)
         self.teacher, self.identity = teacher, fingerprint(codec)
-        self.span, self.guidance = span, tuple(guidance)
+        self.span, self.guidance = (span[0], span[1]), (guidance[0], guidance[1])
         self.outside = Outside(codec.decoder)
 
     def check(self, codec: Codec, adversary: Adversary | None) -> None:
@@ -106,5 +110,4 @@ class Distill(Generative):
 
     def losses(self, codec: Codec, signal: Float[Tensor, "b c *space"], quantized: Quantized) -> dict[str, Tensor]:
         teacher: Sampled = self.outside.network  # type: ignore[assignment]
-        low, high = self.guidance
-        return codec.decoder.follow(teacher, signal, quantized.latents, self.span, (low, high))
+        return codec.decoder.follow(teacher, signal, quantized.latents, self.span, self.guidance)

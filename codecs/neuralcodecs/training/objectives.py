@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -35,9 +36,12 @@ class Objective(nn.Module, ABC):
 
     @abstractmethod
     def forward(
-        self, codec: Codec, signal: Float[Tensor, "b c *space"], levels: int
+        self, codec: Codec, signal: Float[Tensor, "b c *space"], levels: int, captions: Sequence[bytes] = ()
     ) -> tuple[Terms, Output, dict[str, Tensor]]:
-        """Terms of the step, the output they judge, and statistics per codebook for the log."""
+        """Terms of the step, the output they judge, and statistics per codebook for the log.
+
+        ``captions``: one of each item where the data has any; told to generative decoders only.
+        """
 
 
 class Reconstruct(Objective):
@@ -71,7 +75,7 @@ class Reconstruct(Objective):
             )
 
     def forward(
-        self, codec: Codec, signal: Float[Tensor, "b c *space"], levels: int
+        self, codec: Codec, signal: Float[Tensor, "b c *space"], levels: int, captions: Sequence[bytes] = ()
     ) -> tuple[Terms, Output, dict[str, Tensor]]:
         decoded, quantized = codec(signal, levels)
         output = Output.of(decoded)
@@ -98,7 +102,7 @@ class RateDistortion(Objective):
         _check_deterministic(self, codec)
 
     def forward(
-        self, codec: Codec, signal: Float[Tensor, "b c *space"], levels: int
+        self, codec: Codec, signal: Float[Tensor, "b c *space"], levels: int, captions: Sequence[bytes] = ()
     ) -> tuple[Terms, Output, dict[str, Tensor]]:
         decoded, quantized = codec(signal, levels)
         if "bits" not in quantized.losses:

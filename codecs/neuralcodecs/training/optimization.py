@@ -103,14 +103,29 @@ class Optimized(L.LightningModule, ABC):
         }
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Take the gradients away from whoever must not move: all after a non-finite step, and who rests."""
+        """Take the gradients away from whoever must not move: all after a non-finite step, and who rests.
+
+        A fused optimizer on a GPU leaves such a step out by itself; codebooks then still learn from what is finite.
+        """
         groups = self.parameter_groups()
         gradients = [p.grad for parameters in groups.values() for p in parameters if p.grad is not None]
-        self._sound = self.guard.step_is_sound(gradients)
+        if self._leaves_out(optimizer):
+            optimizer.found_inf = self.guard.postponed(gradients)  # type: ignore[attr-defined]  # read by its kernel
+            self._sound = True
+        else:
+            self._sound = self.guard.step_is_sound(gradients)
         resting = self.resting()
         for name in resting if self._sound else groups:
             for parameter in groups.get(name, []):
                 parameter.grad = None  # with no gradient at all, Adam's moments rest too
+
+    def _leaves_out(self, optimizer: Optimizer) -> bool:
+        """Whether the optimizer skips a step by a flag on the device, so that the host need not wait for it.
+
+        Fused ones do; with a gradient scaler (fp16) that flag is the scaler's.
+        """
+        fused = all(group.get("fused") for group in optimizer.param_groups)
+        return fused and self.device.type == "cuda" and self.trainer.precision != "16-mixed"
 
     def configure_gradient_clipping(
         self,

@@ -1,7 +1,7 @@
 """Training batches as a function of their number: read, replaced where a file fails, and equal for any workers."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -28,13 +28,19 @@ class Batch(NamedTuple):
     seed: int
     shapes: tuple[tuple[int, ...], ...] | None = None
     """In validation, the true shape of each item, beyond which ``signal`` is padded with zeros."""
+    captions: tuple[bytes, ...] = ()
+    """In training, what each item shows (``captions``), empty where its file does not say; () where none does."""
 
 
 @runtime_checkable
 class Examples(Protocol):
-    """Training examples of equal shape. ``shares``: how often each file is drawn per epoch."""
+    """Training examples of equal shape. ``shares``: how often each file is drawn per epoch.
+
+    ``captions``: of each file, or () where no file has one.
+    """
 
     shares: NDArray[np.float64]
+    captions: Sequence[bytes]
 
     def draw(self, file: int, source: np.random.Generator) -> Num[Tensor, "c *space"]:
         """An example from a file: a function of the arguments. Raises CodecError where a file cannot be read."""
@@ -78,17 +84,20 @@ class BatchStream(IterableDataset[Delivery]):
         failed: list[str] = []
         with one_thread():
             drawn = [self._example(draw, failed) for draw in draws]
-        signals = [signal for signal in drawn if signal is not None]
-        if len(signals) < len(drawn):
+        good = [example for example in drawn if example is not None]
+        if len(good) < len(drawn):
             return Delivery(None, tuple(failed))
-        return Delivery(Batch(torch.stack(signals), index, derive(self.order.seed, index)), tuple(failed))
+        signals = torch.stack([signal for signal, _ in good])
+        captions = tuple(self.examples.captions[file] for _, file in good) if self.examples.captions else ()
+        return Delivery(Batch(signals, index, derive(self.order.seed, index), captions=captions), tuple(failed))
 
-    def _example(self, draw: int, failed: list[str]) -> Num[Tensor, "c *space"] | None:
+    def _example(self, draw: int, failed: list[str]) -> tuple[Num[Tensor, "c *space"], int] | None:
+        """An example and the number of its file."""
         source = generator(self.order.seed, Purpose.DRAW, draw)
         file = self.order[draw]
         for _ in range(REPLACEMENTS):
             try:
-                return self.examples.draw(file, source)
+                return self.examples.draw(file, source), file
             except CodecError as error:
                 failed.append(str(error))
                 file = self.order.replacement(source)

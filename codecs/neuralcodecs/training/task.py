@@ -11,9 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from neuralcodecs.codec import Codec
+from neuralcodecs.quantizers.gathered import gathered, regather
 from neuralcodecs.training.adversary import Adversary
 from neuralcodecs.training.combine import Combination, WeightedSum
 from neuralcodecs.training.data import Batch
+from neuralcodecs.training.execution import Computed, Eager, Execution
 from neuralcodecs.training.objectives import Objective
 from neuralcodecs.training.optimization import Optimization, Optimized
 from neuralcodecs.training.seeds import derive
@@ -31,6 +33,7 @@ class CodecTask(Optimized):
         adversary: optional discriminator.
         combination: of the terms; a weighted sum by default.
         stage: what is frozen and what is loaded from an earlier run.
+        execution: ``Graphs`` replays steps as CUDA graphs; by default Python launches them.
 
     Raises:
         CodecError: the objective cannot train this codec, or not with this adversary.
@@ -44,6 +47,7 @@ class CodecTask(Optimized):
         adversary: Adversary | None = None,
         combination: Combination | None = None,
         stage: Stage | None = None,
+        execution: Execution | None = None,
     ) -> None:
         super().__init__(optimization)
         self.codec = codec
@@ -53,20 +57,30 @@ class CodecTask(Optimized):
         self.stage = stage or Stage()
         self.stage.prepare(codec)
         objective.check(codec, adversary)
+        self.execution = execution or Eager()
         self._discriminator_learned = False
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         torch.manual_seed(derive(batch.seed, self.global_rank))  # dropout; a function of the batch, never of history
         levels = random.Random(derive(batch.seed, 0)).choice(self.codec.quantizer.levels)
-        terms, output, statistics = self.objective(self.codec, batch.signal, levels)
+        decided = None if self.adversary is None else self.adversary.decide(batch.index, batch.seed)
+
+        def compute(signal: Tensor) -> Computed:
+            terms, output, statistics = self.objective(self.codec, signal, levels, batch.captions)
+            if self.adversary is not None:
+                terms |= self.adversary(output, signal, batch.index, batch.seed)
+            return Computed(terms, statistics, self.combination(terms, output))
+
+        learned = [p for parameters in self.parameter_groups().values() for p in parameters]
+        settled = self.codec.quantizer.settled and not batch.captions  # which a graph would repeat
+        terms, statistics, total = self.execution(compute, batch.signal, learned, (levels, decided), settled)
         if self.adversary is not None:
-            terms |= self.adversary(output, batch.signal, batch.index, batch.seed)
             self._discriminator_learned |= bool(terms["discriminator"].weight)
         self.guard.watch(terms)
         self._log_terms("train", terms, len(batch.signal))
         self._log_codebooks(statistics)
         self.advance(batch)
-        return self.combination(terms, output)
+        return total
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._validate("val", batch)
@@ -110,6 +124,10 @@ class CodecTask(Optimized):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["codec"] = self.codec.config()
+        checkpoint["gathered"] = gathered(self.codec)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        regather(self.codec, checkpoint.get("gathered", {}))
 
     def _validate(self, stage: str, batch: Batch) -> None:
         terms, _, _ = self.objective(self.codec, batch.signal, self.codec.quantizer.levels[-1])

@@ -62,6 +62,7 @@ class VideoClips:
         cache: bool = False,
     ) -> None:
         self.videos, self.frames, self.size, self.scale = videos, frames, size, scale
+        self.captions: Sequence[bytes] = ()
         self.shares: NDArray[np.float64] = np.array([video.weight for video in videos])
         self._cache: Cache | None = None
         if cache:

@@ -1,16 +1,20 @@
 """EnCodec's multi-scale STFT discriminator. https://arxiv.org/abs/2210.13438, section 3.4"""
 
 from collections.abc import Iterable
+from typing import cast
 
 import torch
 from einops import rearrange
 from jaxtyping import Complex, Float
 from torch import Tensor, nn
+from torch.nn.functional import leaky_relu_
 from torch.nn.utils.parametrizations import weight_norm
 
+from neuralcodecs.audio.discriminators.halving import unbiased
 from neuralcodecs.audio.spectral import STFT
 from neuralcodecs.criteria import Discriminator, Verdict
 from neuralcodecs.errors import CodecError
+from neuralcodecs.layers.fused import biased_leaky
 
 DILATIONS = (1, 2, 4)
 
@@ -68,12 +72,16 @@ class ConvStack(nn.Module):
     def __init__(self, convs: Iterable[nn.Module], slope: float) -> None:
         super().__init__()
         self.convs = nn.ModuleList(convs)
-        self.activation = nn.LeakyReLU(slope, inplace=True)
+        self.slope = slope
 
     def forward(self, x: Float[Tensor, "b k *space"]) -> list[Tensor]:
         outputs = []
-        for conv in self.convs:
-            x = self.activation(conv(x))
+        for conv in cast(Iterable[nn.Conv2d], self.convs):
+            # on a GPU a pass over memory costs more than a convolution: bias and activation are one
+            if x.is_cuda and conv.bias is not None:
+                x = biased_leaky(unbiased(conv, x), conv.bias, self.slope)
+            else:
+                x = leaky_relu_(conv(x), self.slope)
             outputs.append(x)
         return outputs
 

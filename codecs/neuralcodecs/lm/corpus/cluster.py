@@ -3,8 +3,8 @@
 Ray only schedules: a shard in the folder is the record, since Ray Data's own outputs are written at least once.
 """
 
-import logging
 import os
+import warnings
 from collections.abc import Iterator
 
 import pyarrow as pa
@@ -14,6 +14,9 @@ from neuralcodecs.lm.corpus.shards import Job, Progress, ShardMaker
 
 RESTARTS = 16
 """Of an actor and of a task: items at which a process ends are given up at the second time."""
+
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DATA_LOG_LEVEL": "ERROR"}
+"""Environment, where the user has set none: our own lines say how it goes, what failed and why."""
 
 
 class _Actor:
@@ -40,8 +43,8 @@ def run_ray(job: Job, shards: list[int], workers: int) -> Iterator[Progress]:
 
     Raises CodecError when ray is missing, and what it fails with.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
     try:
         import ray
         from ray.exceptions import RayError
@@ -49,18 +52,19 @@ def run_ray(job: Job, shards: list[int], workers: int) -> Iterator[Progress]:
         raise CodecError("--engine ray needs Ray: pip install 'neuralcodecs[ray]'") from error
     if not ray.is_initialized():
         ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
     ray.data.DataContext.get_current().enable_progress_bars = False
     rows = ray.data.from_items([{"shard": n} for n in shards], override_num_blocks=len(shards))
-    made = rows.map_batches(
-        _Actor,
-        fn_constructor_args=(job,),
-        batch_size=1,
-        batch_format="pyarrow",
-        compute=ray.data.ActorPoolStrategy(size=min(workers, len(shards))),
-        num_gpus=1 if job.device == "cuda" else 0,
-        ray_remote_args_fn=lambda: {"max_restarts": RESTARTS, "max_task_retries": RESTARTS},
-    )
+    with warnings.catch_warnings(action="ignore"):  # that Ray 2.64 takes no restarts: the extra [ray] ends before it
+        made = rows.map_batches(
+            _Actor,
+            fn_constructor_args=(job,),
+            batch_size=1,
+            batch_format="pyarrow",
+            compute=ray.data.ActorPoolStrategy(size=min(workers, len(shards))),
+            num_gpus=1 if job.device == "cuda" else 0,
+            max_restarts=RESTARTS,
+            max_task_retries=RESTARTS,
+        )
     try:
         for row in made.iter_rows():
             yield Progress(row["items"], row["extent"], dict(zip(row["ids"], row["reasons"], strict=True)))

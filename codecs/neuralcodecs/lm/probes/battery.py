@@ -18,6 +18,7 @@ from neuralcodecs.lm.probes.counts import bpe_ratio, conditional_entropy, usage
 from neuralcodecs.lm.probes.linear import features, linear_probe
 from neuralcodecs.lm.probes.small_lm import model_bits
 from neuralcodecs.lm.probes.stability import stability
+from neuralcodecs.lm.suitable import check_suitable
 
 BUDGETS = {1: 3600.0, 2: 2e7}
 """Seconds of sound, or pixels, that the small language model is trained on, by the number of the signal's axes."""
@@ -25,6 +26,16 @@ UNITS = {1: "second", 2: "pixel"}
 
 TEXTS = ("unreadable", "fingerprint")
 """Figures that are no numbers."""
+BETTER = {
+    "model_bits": "lower",
+    "usage": "higher",
+    "entropy_of": "higher",
+    "codes_per_bpe": "higher",
+    "distance": "lower",
+    "same": "higher",
+    "probe_accuracy": "higher",
+}
+"""Which way a figure whose name begins so is good, at equal quality of what is decoded."""
 
 Figures = dict[str, Any]
 
@@ -35,6 +46,7 @@ class _Readings:
 
     grids: list[Tensor] = field(default_factory=list)
     extents: list[float] = field(default_factory=list)
+    nominal: list[float] = field(default_factory=list)
     steady: list[dict[str, float]] = field(default_factory=list)
     vectors: list[Tensor] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
@@ -53,6 +65,7 @@ def probe(
     What needs training (language model, byte pairs) learns from every other file and is judged on the rest. Raises
     CodecError when fewer than two files can be read.
     """
+    check_suitable(codec)
     levels, axes = codec.check_levels(levels), len(codec.encoder.strides)
     with evaluating(codec):
         read = _read(codec, files, labels, levels)
@@ -72,7 +85,7 @@ def probe(
         f"{unit}s": total,
         "levels": levels,
         f"codes_per_{unit}": positions * levels / total,
-        f"nominal_bits_per_{unit}": positions * sum(map(math.log2, alphabet)) / total,
+        f"nominal_bits_per_{unit}": sum(read.nominal) / total,
         f"model_bits_per_{unit}": bits,
         **usage(arrays, alphabet),
         "conditional_entropy_bits": conditional_entropy(arrays, alphabet),
@@ -94,6 +107,7 @@ def _read(codec: Codec, files: Sequence[Path], labels: Mapping[Path, str], level
             continue
         codes = codec.encode(signal[None].to(codec.device), levels)
         read.grids.append(codes["codes"][0].cpu())
+        read.nominal.append(float(codec.bits(codes)))
         read.extents.append(codec.medium.extent(tuple(signal.shape[1:])))
         read.steady.append(stability(codec, signal, codes, levels))
         if path.resolve() in labels:
@@ -103,13 +117,15 @@ def _read(codec: Codec, files: Sequence[Path], labels: Mapping[Path, str], level
 
 
 def table(results: Mapping[str, Figures]) -> str:
-    """Figures in rows, models in columns."""
+    """Figures in rows, models in columns, and which way is better."""
     names = list(dict.fromkeys(name for figures in results.values() for name in figures if name not in TEXTS))
-    cells = [["", *results]]
+    cells = [["", *results, "better"]]
     for name in names:
-        cells.append([name, *(f"{r[name]:.4g}" if name in r else "-" for r in results.values())])
+        better = next((way for begin, way in BETTER.items() if name.startswith(begin)), "")
+        cells.append([name, *(f"{r[name]:.4g}" if name in r else "-" for r in results.values()), better])
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = []
     for name, *values in cells:
-        lines.append("  ".join([name.ljust(widths[0]), *(v.rjust(w) for v, w in zip(values, widths[1:], strict=True))]))
+        row = [name.ljust(widths[0]), *(v.rjust(w) for v, w in zip(values, widths[1:], strict=True))]
+        lines.append("  ".join(row).rstrip())
     return "\n".join(lines)

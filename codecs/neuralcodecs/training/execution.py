@@ -1,0 +1,153 @@
+"""How the work of a training step is launched: by Python, kernel after kernel, or recorded once and replayed.
+
+A step of a small codec is thousands of kernels that a GPU finishes sooner than Python can launch them. A CUDA graph of
+all of them (forward, losses, game, balance, gradients) is one launch: the same kernels on the same numbers. What is
+recorded cannot ask the host anything, so whatever Python decides in a step is part of the graph's key.
+"""
+
+import warnings
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from neuralcodecs.training.terms import Term, Terms
+
+
+class Computed(NamedTuple):
+    """What a batch gives: its terms, figures of the codebooks, and the scalar whose gradient the optimizer takes."""
+
+    terms: Terms
+    statistics: dict[str, Tensor]
+    total: Tensor
+
+
+Compute = Callable[[Tensor], Computed]
+"""The work of a step on a batch of signals. It changes nothing but buffers, and those in place."""
+
+
+class Execution(ABC):
+    """One way to run the work of a step."""
+
+    @abstractmethod
+    def __call__(
+        self, compute: Compute, signal: Tensor, parameters: Sequence[nn.Parameter], key: Hashable, settled: bool
+    ) -> Computed:
+        """``compute(signal)``, its total differentiable in ``parameters``.
+
+        ``key``: what Python has decided about this step; equal keys and shapes launch equal work, once it is
+        ``settled``: before, codebooks are still being initialised.
+        """
+
+
+class Eager(Execution):
+    """By Python."""
+
+    def __call__(
+        self, compute: Compute, signal: Tensor, parameters: Sequence[nn.Parameter], key: Hashable, settled: bool
+    ) -> Computed:
+        return compute(signal)
+
+
+class Graphs(Execution):
+    """As CUDA graphs, one for each key and shape, after it has been run by Python a few times.
+
+    On other devices, with several processes, and where a step cannot be recorded, by Python; a warning says why. All
+    graphs share their memory, which is about that of the largest step. Weights must stay where they are, as optimizers
+    and checkpoints leave them.
+
+    Args:
+        warm_up: times that Python runs each kind of step first, at least 1.
+        most: graphs; further kinds of steps are left to Python.
+    """
+
+    def __init__(self, warm_up: int = 3, most: int = 24) -> None:
+        self.warm_up = max(1, warm_up)
+        self.most = most
+        self._seen: Counter[Hashable] = Counter()
+        self._recorded: dict[Hashable, _Recorded] = {}
+        self._pool: Any = None
+        self._off = False
+
+    def __call__(
+        self, compute: Compute, signal: Tensor, parameters: Sequence[nn.Parameter], key: Hashable, settled: bool
+    ) -> Computed:
+        if not settled or not self._possible(signal):
+            return compute(signal)
+        kind = (key, tuple(signal.shape), signal.dtype, torch.is_autocast_enabled(signal.device.type))
+        if kind not in self._recorded:
+            self._seen[kind] += 1
+            if self._seen[kind] <= self.warm_up or len(self._recorded) >= self.most:
+                return compute(signal)
+            try:
+                self._pool = self._pool or torch.cuda.graph_pool_handle()
+                self._recorded[kind] = _Recorded(compute, signal, list(parameters), self._pool)
+            except RuntimeError as error:
+                return self._give_up(str(error).strip().splitlines()[0], compute, signal)
+        return self._recorded[kind].replay(signal)
+
+    def _possible(self, signal: Tensor) -> bool:
+        if self._off:
+            return False
+        if signal.device.type != "cuda":
+            self._off = True  # silently: configs that ask for graphs are used on CPUs too
+        elif dist.is_initialized():
+            self._stop("with several processes gradients are summed as they come")
+        return not self._off
+
+    def _give_up(self, reason: str, compute: Compute, signal: Tensor) -> Computed:
+        self._stop(reason)
+        torch.cuda.synchronize()
+        return compute(signal)
+
+    def _stop(self, reason: str) -> None:
+        self._off = True
+        warnings.warn(f"steps are not replayed as CUDA graphs: {reason}", stacklevel=3)
+
+
+class _Recorded:
+    """One graph, the memory that it reads and writes, and what the host knows of the step."""
+
+    def __init__(self, compute: Compute, signal: Tensor, parameters: list[nn.Parameter], pool: Any) -> None:
+        self.signal = signal.clone()
+        self.parameters = parameters
+        self.graph = torch.cuda.CUDAGraph()
+        torch.cuda.synchronize()
+        # other threads (pinning of batches) may go on with theirs meanwhile
+        with torch.cuda.graph(self.graph, pool=pool, capture_error_mode="thread_local"):
+            computed = compute(self.signal)
+            found = torch.autograd.grad(computed.total, parameters, allow_unused=True)
+            self.total = computed.total.detach()
+            self.values = torch.stack([term.value.detach().float() for term in computed.terms.values()])
+        self.gradients = [gradient for gradient in found if gradient is not None]
+        self.reached = [gradient is not None for gradient in found]
+        self.terms = {name: (term.weight, term.on_output) for name, term in computed.terms.items()}
+        self.statistics = {name: value.detach() for name, value in computed.statistics.items()}
+
+    def replay(self, signal: Tensor) -> Computed:
+        """Clones leave the graph's memory to the next replay."""
+        self.signal.copy_(signal)
+        self.graph.replay()
+        values = self.values.clone().unbind()
+        terms = {name: Term(v, *rest) for v, (name, rest) in zip(values, self.terms.items(), strict=True)}
+        total = _Replayed.apply(self, *self.parameters)
+        return Computed(terms, {name: value.clone() for name, value in self.statistics.items()}, total)
+
+
+class _Replayed(torch.autograd.Function):
+    """The total of a replayed graph; its gradients are those that the graph has computed."""
+
+    @staticmethod
+    def forward(ctx: Any, recorded: _Recorded, *parameters: Tensor) -> Tensor:
+        ctx.recorded = recorded
+        return recorded.total.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        recorded = ctx.recorded
+        scaled = iter(torch._foreach_mul(recorded.gradients, gradient))
+        return (None, *(next(scaled) if reached else None for reached in recorded.reached))

@@ -1,0 +1,93 @@
+"""Chains of pointwise operations in one pass: torch's values and gradients; kernels in Triton's interpreter."""
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from neuralcodecs.layers import fused
+from neuralcodecs.layers.fused import biased_leaky, inputs_only, l1_means
+
+KERNELS = """
+import torch
+from neuralcodecs.layers.fused_kernels import biased_leaky_, l1_gradient, l1_sums
+for shape in ((2, 8, 3, 700), (1, 3, 1, 1), (2, 5, 0, 4)):
+    x = torch.randn(shape).contiguous(memory_format=torch.channels_last)
+    bias, wanted = torch.randn(shape[1]), None
+    wanted = torch.nn.functional.leaky_relu(x + bias.view(1, -1, 1, 1), 0.2)
+    biased_leaky_(x, bias, 0.2)
+    torch.testing.assert_close(x, wanted)
+a, b = torch.randn(2, 3, 5001).unbind()
+b[0, :100] = a[0, :100]
+torch.testing.assert_close(l1_sums(a, b), torch.stack([(a - b).abs().sum(), a.abs().sum()]))
+torch.testing.assert_close(l1_gradient(a, b, torch.tensor(0.5)), 0.5 * torch.sign(b - a))
+"""
+
+
+@pytest.mark.skipif(find_spec("triton") is None, reason="needs Triton")
+def test_kernels_in_the_interpreter() -> None:
+    environment = os.environ | {"TRITON_INTERPRET": "1"}
+    done = subprocess.run([sys.executable, "-c", KERNELS], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.fixture
+def torch_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The functions that are used on a GPU, with kernels of torch instead of Triton."""
+    from types import SimpleNamespace
+
+    def biased_leaky_(x: Tensor, bias: Tensor, slope: float) -> None:
+        F.leaky_relu_(x.add_(bias.view(1, -1, 1, 1)), slope)
+
+    stubs = SimpleNamespace(
+        biased_leaky_=biased_leaky_,
+        l1_sums=lambda a, b: torch.stack([(a - b).abs().sum(), a.abs().sum()]),
+        l1_gradient=lambda a, b, scale: scale * torch.sign(b - a),
+    )
+    monkeypatch.setattr(fused, "kernels", lambda: stubs)
+
+
+def test_values_and_gradients_are_those_of_torch(torch_kernels: None) -> None:
+    x, bias = torch.randn(2, 3, 4, 5, requires_grad=True), torch.randn(3, requires_grad=True)
+    target = torch.randn(2, 3, 4, 5)
+
+    def value(activate: object, compare: object) -> Tensor:
+        y = activate(2 * x, bias, 0.2)  # type: ignore[operator]
+        difference, size = compare(target, y)  # type: ignore[operator]
+        return difference / size + y.square().mean()
+
+    plain = value(biased_leaky, l1_means)
+    ours = value(fused._BiasedLeaky.apply, fused._L1Means.apply)
+    torch.testing.assert_close(ours, plain)
+    for a, b in zip(*(torch.autograd.grad(v, [x, bias], retain_graph=True) for v in (ours, plain)), strict=True):
+        torch.testing.assert_close(a, b)
+    with inputs_only():
+        (at_input,) = torch.autograd.grad(ours, x, retain_graph=True)
+        assert torch.autograd.grad(ours, bias, allow_unused=True, retain_graph=True) == (None,)
+    torch.testing.assert_close(at_input, torch.autograd.grad(plain, x)[0])
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_gpu_gives_what_torch_gives(dtype: torch.dtype) -> None:
+    x = torch.randn(3, 32, 17, 65, device="cuda", dtype=dtype).contiguous(memory_format=torch.channels_last)
+    bias, target = torch.randn(32, device="cuda", requires_grad=True), torch.randn_like(x)
+    x.requires_grad_()
+    ours = biased_leaky(x * 1, bias, 0.2)
+    plain = F.leaky_relu(x.float() + bias.view(1, -1, 1, 1), 0.2)
+    assert type(ours.grad_fn).__name__.startswith("_BiasedLeaky")
+    tolerance = {"rtol": 1e-5, "atol": 1e-5} if dtype == torch.float32 else {"rtol": 2e-2, "atol": 2e-2}
+    torch.testing.assert_close(ours.float(), plain, **tolerance)
+    difference, size = l1_means(target, ours)
+    wanted = (target.float() - ours.float()).abs().mean()
+    torch.testing.assert_close((difference, size), (wanted, target.float().abs().mean()))
+    a = torch.autograd.grad(difference, [x, bias], retain_graph=True)
+    b = torch.autograd.grad((target.float() - plain).abs().mean(), [x, bias])
+    for one, other in zip(a, b, strict=True):
+        assert (one.float() - other.float()).norm() / other.float().norm() < 3e-2
