@@ -284,9 +284,6 @@ def main() -> None:
     for name, job in setup.parts().items():
         row(name, lambda job=job: job, lambda job=job: graph(job))
     setup.optimizer.zero_grad()
-    extra = layouts(options.batch, options.seconds, options.precision)
-    for name, job in (extra | coding(setup, *((16, 10) if options.batch > 1 else (1, 1)))).items():
-        row(name, lambda job=job: job, lambda job=job: graph(job))
     compiled = {
         "encoder": setup.codec.encoder,
         "decoder": setup.codec.decoder,

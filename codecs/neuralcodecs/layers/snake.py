@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from neuralcodecs.layers.conv import Conv, ConvNd, TransposedConv
+from neuralcodecs.layers.conv import Conv, TransposedConv
+from neuralcodecs.layers.folded import ConvNd
 from neuralcodecs.layers.streamed import Chain, Pointwise, State, Streamed, aligned
 
 TINY = 1e-9  # the published guard against a frequency of 0
