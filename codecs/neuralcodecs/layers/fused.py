@@ -43,6 +43,14 @@ def biased_leaky(
     return F.leaky_relu_(x.add_(bias.to(x.dtype).view(-1, *(1,) * (x.ndim - 2))), slope)
 
 
+def biased(x: Float[Tensor, "b c *space"], bias: Float[Tensor, " c"]) -> Float[Tensor, "b c *space"]:
+    """``x + bias``, computed in place of ``x``, which nothing else may need."""
+    fits = x.numel() < LARGEST and x.is_contiguous(memory_format=torch.channels_last)
+    if x.is_cuda and fits and kernels() is not None:
+        return _Biased.apply(x, bias)
+    return x.add_(bias.to(x.dtype).view(-1, *(1,) * (x.ndim - 2)))
+
+
 def l1_means(
     target: Float[Tensor, "*shape"], output: Float[Tensor, "*shape"]
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
@@ -87,9 +95,25 @@ class _BiasedLeaky(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, None]:
         (y,) = ctx.saved_tensors
         inside = torch.ops.aten.leaky_relu_backward(gradient, y, ctx.slope, True)
-        axes = [axis for axis in range(inside.ndim) if axis != 1]
-        wanted = _weights_too and ctx.needs_input_grad[1]
-        return inside, inside.sum(axes, dtype=torch.float32).to(ctx.dtype) if wanted else None, None
+        return inside, _over_positions(inside, ctx.dtype) if _weights_too and ctx.needs_input_grad[1] else None, None
+
+
+class _Biased(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, bias: Tensor) -> Tensor:
+        kernels().biased_leaky_(x, bias, 1.0)
+        ctx.mark_dirty(x)
+        ctx.dtype = bias.dtype
+        return x
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None]:
+        return gradient, _over_positions(gradient, ctx.dtype) if _weights_too and ctx.needs_input_grad[1] else None
+
+
+def _over_positions(gradient: Tensor, dtype: torch.dtype) -> Tensor:
+    """Sum over all axes but the channels, in fp32."""
+    return gradient.sum([axis for axis in range(gradient.ndim) if axis != 1], dtype=torch.float32).to(dtype)
 
 
 class _L1Means(torch.autograd.Function):
