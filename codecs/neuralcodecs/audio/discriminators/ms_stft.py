@@ -77,9 +77,11 @@ class ConvStack(nn.Module):
     def forward(self, x: Float[Tensor, "b k *space"]) -> list[Tensor]:
         outputs = []
         for conv in cast(Iterable[nn.Conv2d], self.convs):
-            # on a GPU a pass over memory costs more than a convolution: bias and activation are one
+            # on a GPU a pass over memory costs more than a convolution: bias and activation are one, and no layer
+            # transposes what comes in and goes out
             if x.is_cuda and conv.bias is not None:
-                x = biased_leaky(unbiased(conv, x), conv.bias, self.slope)
+                y = unbiased(conv, x).contiguous(memory_format=torch.channels_last)
+                x = biased_leaky(y, conv.bias, self.slope)
             else:
                 x = leaky_relu_(conv(x), self.slope)
             outputs.append(x)
