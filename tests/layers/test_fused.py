@@ -15,7 +15,7 @@ from neuralcodecs.layers.fused import biased_leaky, inputs_only, l1_means
 
 KERNELS = """
 import torch
-from neuralcodecs.layers.fused_kernels import biased_leaky_, l1_gradient, l1_sums
+from neuralcodecs.layers.fused_kernels import biased_leaky_, l1_gradient, l1_sums, snake, snake_gradients
 for shape in ((2, 8, 3, 700), (1, 3, 1, 1), (2, 5, 0, 4)):
     x = torch.randn(shape).contiguous(memory_format=torch.channels_last)
     bias, wanted = torch.randn(shape[1]), None
@@ -26,6 +26,14 @@ a, b = torch.randn(2, 3, 5001).unbind()
 b[0, :100] = a[0, :100]
 torch.testing.assert_close(l1_sums(a, b), torch.stack([(a - b).abs().sum(), a.abs().sum()]))
 torch.testing.assert_close(l1_gradient(a, b, torch.tensor(0.5)), 0.5 * torch.sign(b - a))
+for channels, positions in ((3, 50), (96, 70), (130, 1), (8, 0)):
+    x = torch.randn(2, positions, channels).transpose(1, 2).requires_grad_()
+    alpha, upstream = torch.rand(channels, requires_grad=True), torch.randn_like(x)
+    column = alpha[:, None]
+    wanted = x + (column + 1e-9).reciprocal() * torch.sin(column * x).square()
+    gradients = torch.autograd.grad(wanted, [x, alpha], upstream)
+    got = snake(x.detach(), alpha.detach(), 1e-9), *snake_gradients(upstream, x.detach(), alpha.detach(), 1e-9)
+    torch.testing.assert_close(got, (wanted.detach(), *gradients), rtol=1e-4, atol=1e-4)
 """
 
 

@@ -51,6 +51,15 @@ def biased(x: Float[Tensor, "b c *space"], bias: Float[Tensor, " c"]) -> Float[T
     return x.add_(bias.to(x.dtype).view(-1, *(1,) * (x.ndim - 2)))
 
 
+def snake(x: Float[Tensor, "b c t"], alpha: Float[Tensor, " c"], tiny: float) -> Float[Tensor, "b c t"]:
+    """``x + sin(alpha x)^2 / (alpha + tiny)`` of signals on a GPU, in their precision, channels side by side in memory.
+
+    Between two convolutions under autocast that precision is theirs: torch's own operations would go through fp32 and
+    be rounded to it by the next. What is kept for the gradient is ``x`` alone, not four arrays of its size.
+    """
+    return _Snake.apply(x.transpose(1, 2).contiguous().transpose(1, 2), alpha, tiny)
+
+
 def l1_means(
     target: Float[Tensor, "*shape"], output: Float[Tensor, "*shape"]
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
@@ -114,6 +123,21 @@ class _Biased(torch.autograd.Function):
 def _over_positions(gradient: Tensor, dtype: torch.dtype) -> Tensor:
     """Sum over all axes but the channels, in fp32."""
     return gradient.sum([axis for axis in range(gradient.ndim) if axis != 1], dtype=torch.float32).to(dtype)
+
+
+class _Snake(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, alpha: Tensor, tiny: float) -> Tensor:
+        ctx.save_for_backward(x, alpha)
+        ctx.tiny = tiny
+        return kernels().snake(x, alpha, tiny)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        x, alpha = ctx.saved_tensors
+        gradient = gradient.transpose(1, 2).contiguous().transpose(1, 2)
+        at_x, at_alpha = kernels().snake_gradients(gradient, x, alpha, ctx.tiny)
+        return at_x, at_alpha.to(alpha.dtype), None
 
 
 class _L1Means(torch.autograd.Function):
