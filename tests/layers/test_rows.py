@@ -11,6 +11,7 @@ from neuralcodecs import Codec
 from neuralcodecs.audio import Audio
 from neuralcodecs.decoders import DACDecoder, SEANetDecoder
 from neuralcodecs.encoders import DACEncoder, SEANetEncoder
+from neuralcodecs.layers.paths import PATHS, gpu_paths
 from neuralcodecs.layers.rows import convolve, convolve_transposed, padded
 from neuralcodecs.quantizers import ResidualVQ
 
@@ -74,15 +75,14 @@ def same(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     signal, found = 0.1 * torch.randn(3, 1, 1003), []
     for device in ("cpu", "cuda"):
-        codec = codec.to(device)
-        leaf = signal.to(device).requires_grad_()
-        latents = codec.encoder(leaf)
-        decoded = codec.decoder(latents)
+        codec, leaf = codec.to(device), signal.to(device).requires_grad_()
         parameters = [p for part in (codec.encoder, codec.decoder) for p in part.parameters()]
+        with gpu_paths(PATHS):
+            latents = codec.train().encoder(leaf)
+            decoded = codec.decoder(latents)
+            with torch.no_grad():
+                again = codec.eval().decoder(codec.encoder(leaf))
         gradients = torch.autograd.grad((decoded - 1).square().mean(), [leaf, *parameters])
-        with torch.no_grad():
-            again = codec.eval().decoder(codec.encoder(leaf))
-        codec.train()
         found.append([t.detach().cpu() for t in (latents, decoded, again, *gradients)])
     for ours, theirs in zip(*found, strict=True):
         assert (ours - theirs).norm() <= 2e-4 * theirs.norm() + 1e-7

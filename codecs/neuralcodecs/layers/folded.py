@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from neuralcodecs.layers.paths import asked
 from neuralcodecs.layers.rows import convolve, convolve_transposed
 
 ConvNd = nn.Conv1d | nn.Conv2d | nn.Conv3d
@@ -35,7 +36,7 @@ class Folded:
     def __call__(self, conv: ConvNd | ConvTransposeNd, x: Tensor) -> Tensor:
         if conv.training or torch.is_grad_enabled():
             self._weight = None  # training would not use it
-            return conv(x) if _plain(conv, x) else _apply(conv, x, conv.weight)
+            return _apply(conv, x, conv.weight) if asked("rows", x) else conv(x)
         return _apply(conv, x, self._current(conv))
 
     def _current(self, conv: ConvNd | ConvTransposeNd) -> Tensor:
@@ -49,13 +50,9 @@ class Folded:
         return self._weight
 
 
-def _plain(conv: ConvNd | ConvTransposeNd, x: Tensor) -> bool:
-    return not x.is_cuda or len(conv.kernel_size) != 1
-
-
 def _apply(conv: ConvNd | ConvTransposeNd, x: Tensor, weight: Tensor) -> Tensor:
     axes, bias = len(conv.kernel_size), conv.bias
-    if x.is_cuda and axes == 1:
+    if axes == 1 and asked("rows", x):
         way = convolve_transposed if conv.transposed else convolve
         return way(x, weight, bias, conv.stride[0], conv.dilation[0], conv.groups)
     if not conv.transposed:

@@ -1,4 +1,4 @@
-"""Chains of pointwise operations as one pass over memory on a GPU; elsewhere as torch has them.
+"""Chains of pointwise operations as one pass over memory where ``layers.paths`` asks for it; else as torch has them.
 
 Feature maps of discriminators are gigabytes per step: what is done to each value costs what reading and writing it
 does.
@@ -15,7 +15,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from neuralcodecs.layers.paths import asked
+
 LARGEST = 2**31 - 2**24  # offsets of the kernels are 32 bits
+LEAST = 1e-8
 _weights_too = True
 
 
@@ -37,38 +40,42 @@ def biased_leaky(
     x: Float[Tensor, "b c *space"], bias: Float[Tensor, " c"], slope: float
 ) -> Float[Tensor, "b c *space"]:
     """``leaky_relu(x + bias)``, computed in place of ``x``, which nothing else may need."""
-    fits = x.numel() < LARGEST and x.is_contiguous(memory_format=torch.channels_last)
-    if x.is_cuda and fits and kernels() is not None:
+    if _one_pass(x) and x.is_contiguous(memory_format=torch.channels_last):
         return _BiasedLeaky.apply(x, bias, slope)
     return F.leaky_relu_(x.add_(bias.to(x.dtype).view(-1, *(1,) * (x.ndim - 2))), slope)
 
 
 def biased(x: Float[Tensor, "b c *space"], bias: Float[Tensor, " c"]) -> Float[Tensor, "b c *space"]:
     """``x + bias``, computed in place of ``x``, which nothing else may need."""
-    fits = x.numel() < LARGEST and x.is_contiguous(memory_format=torch.channels_last)
-    if x.is_cuda and fits and kernels() is not None:
+    if _one_pass(x) and x.is_contiguous(memory_format=torch.channels_last):
         return _Biased.apply(x, bias)
     return x.add_(bias.to(x.dtype).view(-1, *(1,) * (x.ndim - 2)))
 
 
-def snake(x: Float[Tensor, "b c t"], alpha: Float[Tensor, " c"], tiny: float) -> Float[Tensor, "b c t"]:
-    """``x + sin(alpha x)^2 / (alpha + tiny)`` of signals on a GPU, in their precision, channels side by side in memory.
+def snake(x: Float[Tensor, "b c *space"], alpha: Float[Tensor, " c"], tiny: float) -> Float[Tensor, "b c *space"]:
+    """``x + sin(alpha x)^2 / (alpha + tiny)``.
 
-    Between two convolutions under autocast that precision is theirs: torch's own operations would go through fp32 and
-    be rounded to it by the next. What is kept for the gradient is ``x`` alone, not four arrays of its size.
+    In one pass it is of the precision of ``x``: between two convolutions under autocast torch's operations would go
+    through fp32 and be rounded by the next. What is kept for the gradient is ``x`` alone, not four arrays of its size.
     """
-    return _Snake.apply(x.transpose(1, 2).contiguous().transpose(1, 2), alpha, tiny)
+    if _one_pass(x) and x.ndim == 3:
+        return _Snake.apply(x.transpose(1, 2).contiguous().transpose(1, 2), alpha, tiny)
+    column = alpha.view(-1, *(1,) * (x.ndim - 2))
+    return x + (column + tiny).reciprocal() * torch.sin(column * x).square()
 
 
-def l1_means(
-    target: Float[Tensor, "*shape"], output: Float[Tensor, "*shape"]
-) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """Means of ``|target - output|``, which has a gradient at the output only, and of ``|target|``."""
+def l1_distance(target: Float[Tensor, "*shape"], output: Float[Tensor, "*shape"], relative: bool) -> Float[Tensor, ""]:
+    """Mean of ``|target - output|``, by that of ``|target|`` if relative; its gradient is that of the output."""
     target = target.detach()
-    fits = 0 < output.numel() < LARGEST and _same_memory(target, output)
-    if output.is_cuda and fits and kernels() is not None:
-        return _L1Means.apply(target, output)
-    return (target - output).abs().mean(), target.abs().mean()
+    if _one_pass(output) and output.numel() and _same_memory(target, output):
+        difference, size = _L1Means.apply(target, output)
+        return difference / size.clamp_min(LEAST) if relative else difference
+    distance = (target - output).abs().mean()
+    return distance / target.abs().mean().clamp_min(LEAST) if relative else distance
+
+
+def _one_pass(x: Tensor) -> bool:
+    return asked("fused", x) and x.numel() < LARGEST and kernels() is not None
 
 
 @cache

@@ -1,4 +1,4 @@
-"""One-axis convolutions on a GPU with the channels of a position side by side in memory.
+"""One-axis convolutions with the channels of a position side by side in memory, where ``layers.paths`` asks for it.
 
 cuDNN's tensor-core kernels want signals ``(b, c, t)`` as rows ``(b, t, c)``: given them otherwise, it transposes every
 input and output. Here a network's signals stay rows from its first convolution to its last, seen as ``(b, c, t)``: what
@@ -13,11 +13,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neuralcodecs.layers.fused import biased
+from neuralcodecs.layers.paths import asked
 
 
 def are_rows(signal: Tensor) -> bool:
-    """Whether it is ``(b, c, t)`` on a GPU with its channels side by side."""
-    return signal.is_cuda and signal.ndim == 3 and signal.shape[1] > 1 and signal.stride(1) == 1
+    """Whether it is ``(b, c, t)`` with its channels side by side, and to be kept so."""
+    return asked("rows", signal) and signal.ndim == 3 and signal.shape[1] > 1 and signal.stride(1) == 1
 
 
 def convolve(

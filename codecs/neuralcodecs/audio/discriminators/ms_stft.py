@@ -15,6 +15,7 @@ from neuralcodecs.audio.spectral import STFT
 from neuralcodecs.criteria import Discriminator, Verdict
 from neuralcodecs.errors import CodecError
 from neuralcodecs.layers.fused import biased_leaky
+from neuralcodecs.layers.paths import asked
 
 DILATIONS = (1, 2, 4)
 
@@ -77,9 +78,7 @@ class ConvStack(nn.Module):
     def forward(self, x: Float[Tensor, "b k *space"]) -> list[Tensor]:
         outputs = []
         for conv in cast(Iterable[nn.Conv2d], self.convs):
-            # on a GPU a pass over memory costs more than a convolution: bias and activation are one, and no layer
-            # transposes what comes in and goes out
-            if x.is_cuda and conv.bias is not None:
+            if conv.bias is not None and (asked("pairs", x) or asked("fused", x)):
                 y = unbiased(conv, x).contiguous(memory_format=torch.channels_last)
                 x = biased_leaky(y, conv.bias, self.slope)
             else:
