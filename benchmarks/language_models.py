@@ -202,7 +202,7 @@ def options_of() -> argparse.Namespace:
     parser.add_argument("--grid", type=int, nargs="+", action="append", help="to generate; default: the window")
     parser.add_argument("--windows", type=int, nargs="+", default=[2], help="of the wavefront")
     parser.add_argument("--only", nargs="+", help="of the models, by name")
-    parser.add_argument("--together", action="store_true", help="all models at once; needs --out and --cache")
+    parser.add_argument("--together", action="store_true", help="all models at once; needs --out")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--count", type=int, nargs="+", default=[1], help="items that are generated together")
     parser.add_argument("--width", type=int, default=512)
@@ -213,7 +213,10 @@ def options_of() -> argparse.Namespace:
     parser.add_argument("--limit", type=int, help="files of each kind at most")
     parser.add_argument("--cache", help="folder of the codes")
     parser.add_argument("--out", type=Path, help="JSON file")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.together and options.out is None:
+        parser.error("--together needs --out: the figures of each model are gathered there")
+    return options
 
 
 def main() -> None:

@@ -114,14 +114,14 @@ def trained(model: TokenTransformer, codes: Tensor, val: list[Coded], levels: Se
     span = torch.arange(length, device=codes.device)
     start, steps, part, looked = time.monotonic(), 0, 0.0, 0.0
     best, kept = math.inf, model.state_dict()
+    torch.set_float32_matmul_precision("high")  # TF32: bfloat16 would round logits to a fourth of a bit
     while part < 1:
         rate = min(part / 0.05, 0.5 + 0.5 * math.cos(math.pi * part))
         optimizer.param_groups[0]["lr"] = options.lr * max(rate, 1e-3)
         first = torch.randint(0, codes.shape[1] - length + 1, (options.batch,), generator=generator)
         own = levels[int(torch.randint(0, len(levels), (), generator=generator))]
         batch = codes[:own, first.to(codes.device)[:, None] + span].transpose(0, 1)
-        with torch.autocast(codes.device.type, torch.bfloat16, enabled=codes.device.type == "cuda"):
-            loss = model.bits(batch)
+        loss = model.bits(batch)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -134,6 +134,7 @@ def trained(model: TokenTransformer, codes: Tensor, val: list[Coded], levels: Se
             print(f"  step {steps}, {part:.0%}: {now:.4f} bits a code of val, {float(loss.detach()):.3f}", flush=True)
             if now < best:
                 best, kept = now, copy.deepcopy(model.state_dict())
+    torch.set_float32_matmul_precision("highest")
     model.load_state_dict(kept)
     return steps
 

@@ -167,7 +167,9 @@ def _import(commands: Commands) -> None:
     parser = _command(
         commands, "import", "models", "published weights to a folder", "import facebook/encodec_24khz encodec_24khz"
     )
-    parser.add_argument("source", help="hub id or local folder in the layout of the transformers library")
+    parser.add_argument(
+        "source", help="hub id or local folder in the layout of transformers, or an AutoencoderKL of diffusers"
+    )
     parser.add_argument("place", metavar="FOLDER|NAME", help=PLACE)
     _overwrite_option(parser)
 

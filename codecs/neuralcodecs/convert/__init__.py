@@ -1,12 +1,15 @@
 """Published models as codecs of this package, with their exact codes; one file per published system."""
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from neuralcodecs.codec import Codec
 from neuralcodecs.convert import dac, encodec, mimi
+from neuralcodecs.convert.autoencoder_kl import from_autoencoder_kl
 from neuralcodecs.convert.dac import from_descript
 from neuralcodecs.convert.encodec import from_encodec
 from neuralcodecs.convert.vocos import decoder_from_vocos, from_vocos
@@ -14,6 +17,7 @@ from neuralcodecs.errors import CodecError
 
 __all__ = [
     "decoder_from_vocos",
+    "from_autoencoder_kl",
     "from_descript",
     "from_encodec",
     "from_transformers",
@@ -47,11 +51,14 @@ def from_transformers(model: nn.Module) -> Codec:
 
 
 def import_published(source: str) -> Codec:
-    """A model by hub id or local folder in the layout of the transformers library, which must be installed.
+    """A model by hub id or local folder in the layout of the transformers library, which must be installed; or an
+    ``AutoencoderKL`` in a local folder in that of the diffusers library, which need not be.
 
     Raises:
         CodecError: it cannot be had, or not converted.
     """
+    if _is_autoencoder_kl(Path(source) / "config.json"):
+        return from_autoencoder_kl(Path(source))
     try:
         from transformers import AutoModel
     except ImportError as error:
@@ -61,3 +68,10 @@ def import_published(source: str) -> Codec:
     except (OSError, ValueError) as error:
         raise CodecError(f"{source} cannot be loaded: {str(error).strip().splitlines()[0]}") from error
     return from_transformers(model)
+
+
+def _is_autoencoder_kl(config: Path) -> bool:
+    try:
+        return json.loads(config.read_text(encoding="utf-8")).get("_class_name") == "AutoencoderKL"
+    except (OSError, ValueError, AttributeError):
+        return False  # for the transformers library to judge

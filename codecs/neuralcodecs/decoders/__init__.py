@@ -9,6 +9,7 @@ from neuralcodecs.decoders.dac import DACDecoder
 from neuralcodecs.decoders.dit import DiT
 from neuralcodecs.decoders.flow import FlowDecoder
 from neuralcodecs.decoders.framewise import CausalPyramid, Framewise
+from neuralcodecs.decoders.kl import KLDecoder
 from neuralcodecs.decoders.light import LightDecoder
 from neuralcodecs.decoders.network import Network
 from neuralcodecs.decoders.noise import NoiseDecoder
@@ -55,6 +56,7 @@ __all__ = [
     "FoldedSpace",
     "Framewise",
     "Heun",
+    "KLDecoder",
     "LatentSpace",
     "LightDecoder",
     "Linear",

@@ -6,6 +6,7 @@ from neuralcodecs.encoders.cnn import CNNEncoder
 from neuralcodecs.encoders.contextual import ContextualEncoder
 from neuralcodecs.encoders.dac import DACEncoder
 from neuralcodecs.encoders.downsampled import DownsampledEncoder
+from neuralcodecs.encoders.kl import KLEncoder
 from neuralcodecs.encoders.scanned import ScannedEncoder
 from neuralcodecs.encoders.seanet import SEANetEncoder
 from neuralcodecs.encoders.spare import SpareEncoder
@@ -18,6 +19,7 @@ __all__ = [
     "ContextualEncoder",
     "DACEncoder",
     "DownsampledEncoder",
+    "KLEncoder",
     "SEANetEncoder",
     "ScannedEncoder",
     "SpareEncoder",

@@ -1,5 +1,5 @@
-"""Residual block and attention of the VQGAN family (https://arxiv.org/abs/2012.09841; without bias, as in Open-MAGVIT2,
-https://arxiv.org/abs/2409.04410), on any number of axes.
+"""Residual block and attention of the VQGAN family (https://arxiv.org/abs/2012.09841; by default without bias, as in
+Open-MAGVIT2, https://arxiv.org/abs/2409.04410), on any number of axes.
 
 Every norm is called with the features and the latents that a decoder may condition it by.
 """
@@ -41,13 +41,13 @@ class PlainNorm(nn.Module):
 class NormResidualBlock(nn.Module):
     """[norm, swish, convolution of kernel 3] twice, plus the input (through a 1 x 1 where the channels change)."""
 
-    def __init__(self, channels: int, out: int, axes: int, norm: NormLayer = PlainNorm) -> None:
+    def __init__(self, channels: int, out: int, axes: int, norm: NormLayer = PlainNorm, bias: bool = False) -> None:
         super().__init__()
         conv = CONVS[axes]
         self.norm1, self.norm2 = norm(channels), norm(out)
-        self.conv1 = keep_variance(conv(channels, out, 3, padding=1, bias=False), SWISH_GAIN)
-        self.conv2 = keep_variance(conv(out, out, 3, padding=1, bias=False), SWISH_GAIN * BRANCH_GAIN)
-        self.shortcut = nn.Identity() if channels == out else keep_variance(conv(channels, out, 1, bias=False))
+        self.conv1 = keep_variance(conv(channels, out, 3, padding=1, bias=bias), SWISH_GAIN)
+        self.conv2 = keep_variance(conv(out, out, 3, padding=1, bias=bias), SWISH_GAIN * BRANCH_GAIN)
+        self.shortcut = nn.Identity() if channels == out else keep_variance(conv(channels, out, 1, bias=bias))
 
     def forward(
         self, x: Float[Tensor, "b c *space"], latents: Float[Tensor, "b d *grid"] | None = None
@@ -75,20 +75,31 @@ class SpatialAttention(nn.Module):
 
 
 def residual_stage(
-    channels: int, out: int, blocks: int, axes: int, attention: bool = False, norm: NormLayer = PlainNorm
+    channels: int,
+    out: int,
+    blocks: int,
+    axes: int,
+    attention: bool = False,
+    norm: NormLayer = PlainNorm,
+    bias: bool = False,
 ) -> list[nn.Module]:
     """Residual blocks of one resolution, each followed by an attention if asked for."""
     layers: list[nn.Module] = []
     for block in range(blocks):
-        layers.append(NormResidualBlock(channels if block == 0 else out, out, axes, norm))
+        layers.append(NormResidualBlock(channels if block == 0 else out, out, axes, norm, bias))
         if attention:
             layers.append(SpatialAttention(out, axes, norm))
     return layers
 
 
 def residual_middle(
-    channels: int, blocks: int, axes: int, attention: bool = False, norm: NormLayer = PlainNorm
+    channels: int,
+    blocks: int,
+    axes: int,
+    attention: bool = False,
+    norm: NormLayer = PlainNorm,
+    bias: bool = False,
 ) -> list[nn.Module]:
     """Residual blocks of the lowest resolution; an attention follows the first if asked for."""
-    first = residual_stage(channels, channels, min(blocks, 1), axes, attention, norm)
-    return first + residual_stage(channels, channels, blocks - 1, axes, False, norm)
+    first = residual_stage(channels, channels, min(blocks, 1), axes, attention, norm, bias)
+    return first + residual_stage(channels, channels, blocks - 1, axes, False, norm, bias)
