@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 WORKERS ?= 2
 BUDGET ?= 600
+BENCHES ?= train_step dac_step codec_speed quantizer quantizer_binary range_coder prior streaming folder memory
 
 .PHONY: demo test test-all fuzz lint bench clean
 
@@ -34,8 +35,9 @@ test-all: lint
 fuzz: $(READY)
 	OMP_NUM_THREADS=1 PYTHONPATH=codecs:tests $(BIN)/python tests/fuzz/long_fuzz.py --seconds $(BUDGET)
 
+# speed beside the published implementations, as large as the device allows; a missing package costs its rows only
 bench: $(READY)
-	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	for name in $(BENCHES); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py || true; done
 
 clean:
 	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache

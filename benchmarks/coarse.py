@@ -7,9 +7,11 @@ needs an autoregressive learned prior. https://arxiv.org/abs/2303.12984
 """
 
 import argparse
+import io
 import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import torch
@@ -34,7 +36,8 @@ def settings(coarse: Sequence[int], levels: int, seed: int) -> dict[str, list[st
 
 
 def run(*words: object) -> None:
-    status = command([str(word) for word in words])
+    with redirect_stdout(io.StringIO()):  # a line for each file
+        status = command([str(word) for word in words])
     if status:
         raise SystemExit(f"neuralcodecs {words[0]} ended with status {status}")
 

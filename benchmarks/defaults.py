@@ -31,6 +31,7 @@ from neuralcodecs.models import METRICS, SHIPPED, WEIGHTS
 from neuralcodecs.pretrained import fingerprint, load
 
 ABOUT = Path(__file__).with_suffix(".yaml")
+LESS_IS_BETTER = ("mel_distance", "stft_distance")
 SAMPLES = Path(__file__).parents[1] / "samples"
 
 loaded = cache(load)
@@ -75,12 +76,13 @@ def judge(model: Path, data: Path, options: argparse.Namespace) -> dict[str, Any
 
 
 def reached(settings: Sequence[Mapping[str, Any]], name: str, figure: float) -> str:
-    """At which rate the curve through the settings has a figure of which more is better, linearly between settings."""
+    """At which rate the curve through the settings has a figure, linearly between settings."""
     curve = [(s["figures"][name], s["written"]) for s in settings]
-    if figure <= curve[0][0]:
+    sign = -1 if name in LESS_IS_BETTER else 1
+    if sign * figure <= sign * curve[0][0]:
         return f"{curve[0][1]:.3g} or less"
     for (low, rate), (high, next_rate) in itertools.pairwise(curve):
-        if low < figure <= high:
+        if sign * low < sign * figure <= sign * high:
             return f"{rate + (next_rate - rate) * (figure - low) / (high - low):.3g}"
     return f"not reached: {curve[-1][0]:.3g} at {curve[-1][1]:.3g}"
 
@@ -93,7 +95,7 @@ def tell(name: str, metrics: Mapping[str, Any], beside: Sequence[Mapping[str, An
     for row in beside:
         for metric in [key for key in row if key not in ("codec", "written")]:
             at = reached(metrics["settings"], metric, row[metric])
-            print(f"  {row['codec']} at {row['written']:g} {unit} has {metric} {row[metric]:g}; {name} at {at}")
+            print(f"  {row['codec']} at {row['written']:g} {unit} has {metric} {row[metric]:g}; {name} has it at {at}")
 
 
 def write_card(folder: Path, metrics: dict[str, Any], about: Mapping[str, Any]) -> None:

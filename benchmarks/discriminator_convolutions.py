@@ -8,15 +8,17 @@ weights only. Then what bias and activation cost after it, apart and in one pass
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
-from measure import CUDA, DEVICE, Job, clocked, machine
+from measure import CUDA, DEVICE, Job, clocked, machine, replayed
 from torch import Tensor, nn
 
 from neuralcodecs.audio.discriminators import MultiScaleSTFTDiscriminator, halving
 from neuralcodecs.audio.discriminators.halving import in_pairs
-from neuralcodecs.layers.fused import biased_leaky
+from neuralcodecs.layers.fused import biased_leaky, inputs_only
+from neuralcodecs.layers.paths import PATHS, gpu_paths
 
 SHAPES = [(44, 1025, 1), (44, 513, 2), (44, 257, 4), (372, 129, 1)]
 Way = Callable[[Tensor, Tensor, int], Tensor]
@@ -26,20 +28,9 @@ def strided(x: Tensor, weight: Tensor, dilation: int) -> Tensor:
     return F.conv2d(x, weight, None, (1, 2), (dilation, 4), (dilation, 1))
 
 
-def replayed(job: Job) -> float:
-    """Milliseconds of a job as a graph."""
-    if not CUDA:
-        return clocked(job, 1, 0).ms
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(3):
-            job()
-    torch.cuda.current_stream().wait_stream(stream)
-    recorded = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(recorded):
-        job()
-    return clocked(recorded.replay, 7, 2).ms
+def activated(x: Tensor, bias: Tensor) -> Tensor:
+    with gpu_paths(["fused"]):
+        return biased_leaky(x, bias, 0.2)
 
 
 def kernels(batch: int, frames: int, bins: int, dilation: int) -> None:
@@ -59,9 +50,9 @@ def kernels(batch: int, frames: int, bins: int, dilation: int) -> None:
             "bias, activation apart": lambda u=upstream: F.leaky_relu(
                 u.add_(bias.view(1, -1, 1, 1)), 0.2, inplace=True
             ),
-            "in one": lambda u=upstream: biased_leaky(u, bias, 0.2),
+            "in one": lambda u=upstream: activated(u, bias),
         }
-        cells = "  ".join(f"{key} {replayed(job):6.3f}" for key, job in jobs.items())
+        cells = "  ".join(f"{key} {clocked(replayed(job)).ms:6.3f}" for key, job in jobs.items())
         print(f"{name:8s} 32 x {frames} x {bins}, dilation {dilation}:  {cells}", flush=True)
     difference = (in_pairs(x, weight, dilation) - strided(x, weight, dilation)).float().norm()
     print(f"  relative difference {float(difference / strided(x, weight, dilation).float().norm()):.1e}")
@@ -76,18 +67,20 @@ def whole(batch: int) -> None:
         leaf = real.clone().requires_grad_()
 
         def run(own: bool, at_leaf: bool, judge: nn.Module = judge, leaf: Tensor = leaf) -> None:
-            with torch.autocast(DEVICE.type, torch.bfloat16, enabled=CUDA), torch.set_grad_enabled(own or at_leaf):
+            grad, cast = (
+                torch.set_grad_enabled(own or at_leaf),
+                torch.autocast(DEVICE.type, torch.bfloat16, enabled=CUDA),
+            )
+            with grad, cast, gpu_paths(PATHS):
                 loss = torch.stack([v.logits.float().mean() for v in judge(leaf if at_leaf else real)]).sum()
             if own:
                 torch.autograd.grad(loss, list(judge.parameters()))
             if at_leaf:
-                torch.autograd.grad(loss, leaf)
+                with inputs_only():
+                    torch.autograd.grad(loss, leaf)
 
-        times = (
-            replayed(lambda: run(False, False)),
-            replayed(lambda: run(True, False)),
-            replayed(lambda: run(False, True)),
-        )
+        ways = ((False, False), (True, False), (False, True))
+        times = [clocked(replayed(partial(run, *way))).ms for way in ways]
         print(
             f"{name:8s} whole: forward {times[0]:.2f}, with own gradients {times[1]:.2f}, "
             f"with gradient at the signal {times[2]:.2f} ms",

@@ -87,6 +87,22 @@ def clocked(job: Job, repeats: int = 10, warm_up: int = 3) -> Figure:
     return Figure(statistics.median(times), peak)
 
 
+def replayed(job: Job) -> Job:
+    """The job as a CUDA graph; without CUDA the job itself."""
+    if not CUDA:
+        return job
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            job()
+    torch.cuda.current_stream().wait_stream(stream)
+    recorded = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(recorded):
+        job()
+    return recorded.replay
+
+
 def _once(job: Job) -> float:
     if not CUDA:
         started = time.perf_counter()

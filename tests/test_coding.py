@@ -12,6 +12,7 @@ import yaml
 from bitstream_forgery import reseal, take_apart
 from coded import KINDS, with_priors
 from examples import clip, make_codec, speech
+from safetensors.torch import load_file, save_file
 
 from neuralcodecs import Codec
 from neuralcodecs.bitstream import Reader
@@ -20,6 +21,7 @@ from neuralcodecs.coding import Coding
 from neuralcodecs.errors import CodecError
 from neuralcodecs.evaluation.measure import evaluate
 from neuralcodecs.files import decode_file, encode_file, encode_signals, open_codes, read_codes, write_codes
+from neuralcodecs.layered_coder import LayeredPriorCoder
 from neuralcodecs.medium import SignalInfo
 from neuralcodecs.prior_coders import AdaptivePriorCoder, LearnedPriorCoder, StaticPriorCoder
 from neuralcodecs.priors.autoregressive import FactorisedTransformer, ParallelTransformer
@@ -112,6 +114,52 @@ def test_a_model_keeps_its_priors(kind: str, codec: Codec, tmp_path: Path) -> No
     again.priors = {}
     again.save_pretrained(tmp_path / "model")
     assert Codec.from_pretrained(tmp_path / "model").priors == {}
+
+
+def test_priors_are_stored_in_narrow_integers_and_wide_ones_are_read(codec: Codec, tmp_path: Path) -> None:
+    codec.save_pretrained(tmp_path)
+    for name, most in (("learned", 2.5), ("static", 4)):
+        path, state = tmp_path / f"prior-{name}.safetensors", codec.priors[name].state_dict()
+        stored = load_file(path)
+        # tables of constants, all of them wide, are as large as a prior of this size
+        own = [key for key in state if ".lookups." not in key]
+        size = sum(stored[key].numel() * stored[key].element_size() for key in own)
+        assert size <= most * sum(state[key].numel() for key in own)
+        assert all(torch.equal(stored[key].to(state[key].dtype), state[key]) for key in state)
+        save_file(state, path)  # as they were written before
+        assert Codec.from_pretrained(tmp_path).priors[name].fingerprint == codec.priors[name].fingerprint
+        save_file({key: value.half() for key, value in state.items()}, path)
+        with pytest.raises(CodecError, match="type"):
+            Codec.from_pretrained(tmp_path)
+        save_file(stored, path)
+
+
+def test_a_learned_prior_of_the_first_levels_and_a_static_one_of_the_others(codec: Codec, tmp_path: Path) -> None:
+    layered, alphabet = make_codec(), codec.quantizer.codebook_sizes
+    signal = layered.medium.read(speech(1)[0])[0][:, :8000]
+    info = SignalInfo(layered.medium.rate, 1, (8000,))
+    codes = encode_signals(layered, [signal])[0]
+    static = StaticPrior(alphabet[2:])
+    static.count(codes["codes"][:, 2:])
+    torch.manual_seed(1)
+    first = LearnedPriorCoder(FactorisedTransformer(alphabet[:2], 16, 2, 1, 20).export(), alphabet[:2])
+    coder = LayeredPriorCoder(first, StaticPriorCoder(static))
+    layered.attach("learned", coder)
+    layered.save_pretrained(tmp_path / "model")
+    layered = Codec.from_pretrained(tmp_path / "model")
+    assert layered.priors["learned"].fingerprint == coder.fingerprint
+    for levels in range(1, len(alphabet) + 1):
+        codes = encode_signals(layered, [signal], levels)[0]
+        size = write_codes(tmp_path / "a.ncs", layered, codes, info)
+        assert torch.equal(read_codes(tmp_path / "a.ncs", layered)[0]["codes"], codes["codes"])
+        bits = Coding(layered).stream_bits(codes)["codes"]
+        assert 0 < 8 * size - bits < 8 * 160 + 0.01 * bits  # lanes, two coders, the header
+        payload = coder.encode(codes["codes"][0], {})
+        for damaged in (b"", payload[:1], b"\xff" + payload, *([payload + b"0"] if levels <= 2 else [])):
+            with pytest.raises(CodecError):
+                coder.decode(damaged, levels, tuple(codes["codes"].shape[2:]), {})
+    with pytest.raises(CodecError, match="levels"):
+        coder.decode(payload, len(alphabet) + 1, (3,), {})
 
 
 def test_foreign_classes_and_damaged_weights_of_priors_are_refused(codec: Codec, tmp_path: Path) -> None:
@@ -245,3 +293,19 @@ def _size(codec: Codec, path: Path, kind: str) -> int:
     signal, original = codec.medium.read(speech()[0])
     codes = encode_signals(codec, [signal])[0]
     return write_codes(path, codec, codes, original, coding=Coding(codec, kind))
+
+
+def test_the_fingerprint_is_that_of_the_state_as_it_is_now() -> None:
+    coder = with_priors().priors["learned"]
+    before = coder.fingerprint
+    weight = coder.get_submodule("prior").state_dict()["head.linear.weight"]
+    weight[3, 2] += 1
+    changed = coder.fingerprint
+    assert changed != before
+    state = {name: value.clone() for name, value in coder.state_dict().items()}
+    state["prior.head.linear.weight"][3, 2] -= 1
+    coder.load_state_dict(state)
+    assert coder.fingerprint == before
+    assert coder.double().fingerprint == before
+    coder.get_submodule("prior").get_submodule("head.linear").weight = weight + 1
+    assert coder.fingerprint not in (before, changed)

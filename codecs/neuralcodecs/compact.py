@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 ZEROS = "zeros"
 """Key in the metadata of a weights file: JSON of the tensors that are left out since they are zero throughout."""
+FLOATS = "floats"
+"""Key of those that are stored as integers, which they are, and are floats when loaded."""
 LARGE = 1024
 """Tensors of zeros from so many elements on are left out."""
 MOST_ZEROS = 2**26
@@ -41,7 +43,7 @@ def halved(codec: "Codec") -> "Codec":
         fits = bool(rounded.isfinite().all())
         if name in weights and not fits:
             raise CodecError(f"{name} reaches {value.abs().max().item():.3g}, half precision 65504: save it in full")
-        if fits and not (value == value.round()).all():
+        if fits and not _whole(value):
             state[name] = rounded
     other = copy.deepcopy(codec)
     other.load_state_dict(state)
@@ -57,33 +59,46 @@ def narrowed(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str
     """The same values in the smallest types that hold them all, and the facts for the head of their file."""
     stored: dict[str, Tensor] = {}
     zeros: dict[str, list[int]] = {}
+    floats: list[str] = []
     for name, value in tensors.items():
         if value.numel() >= LARGE and not value.any():
             zeros[name] = [int(value.is_floating_point()), *value.shape]
-        else:
-            stored[name] = _narrow(value)
-    return stored, {ZEROS: json.dumps(zeros)} if zeros else {}
+            continue
+        stored[name] = _narrow(value)
+        if value.is_floating_point() and not stored[name].is_floating_point():
+            floats.append(name)
+    return stored, {key: json.dumps(names) for key, names in ((ZEROS, zeros), (FLOATS, floats)) if names}
 
 
-def left_out(facts: Mapping[str, str]) -> dict[str, Tensor]:
-    """The tensors that ``narrowed`` left out, taking no memory. Raises CodecError for what it does not write."""
+def restored(stored: Mapping[str, Tensor], facts: Mapping[str, str]) -> dict[str, Tensor]:
+    """All tensors of ``narrowed``; zeros that were left out take no memory.
+
+    Raises CodecError for facts that it does not write.
+    """
     try:
-        found = {
+        zeros = {
             name: torch.zeros((), dtype=torch.float32 if floating else torch.int64).expand(shape)
             for name, (floating, *shape) in json.loads(facts.get(ZEROS, "{}")).items()
         }
-    except (ValueError, TypeError, AttributeError, RuntimeError, RecursionError) as error:
-        raise CodecError(f"its list of zeros is damaged ({' '.join(str(error).split())[:100]})") from error
-    if sum(math.prod(value.shape) for value in found.values()) > MOST_ZEROS:
+        floats = {name: stored[name].float() for name in json.loads(facts.get(FLOATS, "[]"))}
+    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, RecursionError) as error:
+        raise CodecError(f"what its head says of types is damaged ({' '.join(str(error).split())[:100]})") from error
+    if sum(math.prod(value.shape) for value in zeros.values()) > MOST_ZEROS:
         raise CodecError(f"it leaves out more than {MOST_ZEROS} zeros")
-    return found
+    return {**zeros, **stored, **floats}
 
 
 def _narrow(value: Tensor) -> Tensor:
     if value.dtype == torch.float32 and torch.equal(value, value.half().float()):
         return value.half()
-    if value.dtype in (torch.int64, torch.int32) and value.numel():
+    whole = value.dtype in (torch.int64, torch.int32) or (value.dtype == torch.float32 and bool(_whole(value)))
+    if whole and value.numel():
         low, high = int(value.min()), int(value.max())
         kinds = (kind for kind in _INTEGERS if torch.iinfo(kind).min <= low and high <= torch.iinfo(kind).max)
         return value.to(next(kinds, value.dtype))
     return value
+
+
+def _whole(value: Tensor) -> Tensor:
+    """Whether all values are integers; those beyond 2**24 are not told apart from rounded ones and do not count."""
+    return ((value == value.round()) & (value.abs() <= 2**24)).all()

@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from neuralcodecs import models
 from neuralcodecs.audio.medium import Audio
 from neuralcodecs.errors import CodecError
 from neuralcodecs.image.medium import Image
-from neuralcodecs.models import SHIPPED, WEIGHTS
 
 SUFFIXES: dict[str, tuple[str, ...]] = {"speech": Audio.suffixes, "image": Image.suffixes}
 """Of the files that each default model is for, by its name."""
@@ -23,9 +23,10 @@ def default_for(path: Path) -> str:
 
 def default_folder(name: str) -> Path:
     """Where a default model lies; CodecError in an installation that has none."""
-    if not (SHIPPED / name / WEIGHTS).is_file():
+    folder = models.SHIPPED / name
+    if not (folder / models.WEIGHTS).is_file():
         raise CodecError(f"this installation has no default model {name!r}: name a model with -m")
-    return SHIPPED / name
+    return folder
 
 
 def only_default(names: Iterable[str], what: str) -> str:

@@ -9,7 +9,7 @@ A codec's quantizer may bring coders of its streams (a hyperprior); a prior is s
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Int64
@@ -39,6 +39,7 @@ class StreamCoder(Configured, nn.Module, ABC):
     alphabet: Shape
     chunk_seconds: int = CHUNK_SECONDS
     predicts: bool = False
+    _hashed: tuple[list[tuple[str, int, int]], list[Tensor], bytes] | None = None
 
     @abstractmethod
     def encode(self, values: Int64[Tensor, "q *grid"], given: Mapping[str, Tensor]) -> bytes:
@@ -65,9 +66,20 @@ class StreamCoder(Configured, nn.Module, ABC):
 
     @property
     def fingerprint(self) -> bytes:
-        """8 bytes that name the tables or weights; by default of all integers in the state, in order of their names."""
+        """8 bytes that name the tables or weights; by default of all integers in the state, in order of their names.
+
+        Hashing takes as long as decoding a second of a file, and is done anew only where the state is another.
+        """
+        state = sorted(self.state_dict().items())
+        now = [(name, value.data_ptr(), value._version) for name, value in state]
+        if self._hashed is None or self._hashed[0] != now:
+            # with the tensors, so that no other ones can come to lie where they are
+            self._hashed = now, [value for _, value in state], self._hash(state)
+        return self._hashed[2]
+
+    def _hash(self, state: Sequence[tuple[str, Tensor]]) -> bytes:
         digest = hashlib.sha256(f"{type(self).__name__} {self.number}".encode())
-        for name, value in sorted(self.state_dict().items()):
+        for name, value in state:
             whole = value.detach().to("cpu", torch.float64).contiguous()
             digest.update(f"{name} {tuple(whole.shape)}".encode() + whole.numpy().astype("<f8").tobytes())
         return digest.digest()[:FINGERPRINT_BYTES]

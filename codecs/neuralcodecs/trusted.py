@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from neuralcodecs.atomic import atomic
-from neuralcodecs.compact import left_out, narrowed
+from neuralcodecs.compact import narrowed, restored
 from neuralcodecs.errors import CodecError
 
 MAX_CONFIG_BYTES = 1_000_000
@@ -27,14 +27,17 @@ def save_tensors(tensors: dict[str, Tensor], path: Path, facts: dict[str, str], 
         facts = facts | more
     with atomic(path) as temporary:
         whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        temporary.touch()
+        mode = temporary.stat().st_mode  # what the user's umask says; safetensors' own files are for their owner alone
         save_file(whole, temporary, {"format": "pt", **facts})
+        temporary.chmod(mode)
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors by name. Raises CodecError for a file that is missing or damaged."""
     try:
         with safe_open(path, framework="pt") as file:
-            return left_out(file.metadata() or {}) | {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return restored({name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {})  # noqa: SIM118
     except Exception as error:  # SafetensorError, OSError, CodecError; KeyError, ValueError for types that torch lacks
         reason = " ".join(str(error).split())[:200]
         raise CodecError(f"{path} cannot be read ({reason}): export or download the model again") from error

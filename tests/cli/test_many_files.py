@@ -82,7 +82,7 @@ def test_files_of_several_models_find_theirs(
     capsys.readouterr()
     assert main(["models"]) == 0
     listed = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
-    assert [name for name, _ in listed] == ["first", "second"]
+    assert [name for name, _ in listed][:2] == ["first", "second"]  # the defaults of the package follow
     assert main(["encode", str(tree / "one.wav"), "-m", "first"]) == 0
     assert main(["encode", str(tree / "b"), "-m", "second", "-o", str(tree)]) == 0
     assert main(["decode", str(tree), "-o", str(tree.parent / "back"), "--batch", "4"]) == 0

@@ -8,7 +8,6 @@ import math
 import re
 import subprocess
 import sys
-import zipfile
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -206,15 +205,6 @@ def test_labels_of_equal_curves_do_not_overlap() -> None:
     lines = [Line(f"codec {i}", i, (Dot(1.0, 2.0, ""), Dot(2.0, 3.0, ""))) for i in range(12)]
     heights = [float(y) for y in re.findall(r'<text x="\S+" y="(\S+)" font-size', chart("t", "x", lines))]
     assert len(heights) == 12 and min(b - a for a, b in itertools.pairwise(heights)) >= 12.9
-
-
-def test_a_wheel_holds_the_templates(tmp_path: Path) -> None:
-    pytest.importorskip("hatchling", reason="hatchling is not installed, and tests download nothing")
-    options = ["-q", "--no-deps", "--no-build-isolation", "--no-index", "-w", str(tmp_path)]
-    subprocess.run([sys.executable, "-m", "pip", "wheel", *options, str(ROOT)], check=True)
-    names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
-    for template in (ROOT / "codecs/neuralcodecs/evaluation/report/templates").iterdir():
-        assert f"neuralcodecs/evaluation/report/templates/{template.name}" in names
 
 
 def test_what_evaluate_writes_becomes_a_report(tmp_path: Path) -> None:

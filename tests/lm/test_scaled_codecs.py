@@ -1,5 +1,7 @@
 """Tokens of codecs that cut sound into pieces of a loudness each (EnCodec 48 kHz): scales among the codes."""
 
+import random
+
 import pytest
 import torch
 import yaml
@@ -130,3 +132,22 @@ def test_encodec_at_its_own_size() -> None:
     decoded, exact = tokenizer.decode(ids, strict=True), codec.decode(codec.encode(signal[None], 4))[0]
     assert decoded.shape[0] == 2
     assert (decoded[:, :60000] - exact).square().mean().sqrt() <= 0.024 * exact.square().mean().sqrt()
+
+
+@EVERY
+def test_damaged_sequences_are_read_as_far_as_they_go(codec: Codec, pattern: Pattern) -> None:
+    tokenizer, source = added(codec, pattern), random.Random(0)
+    v, whole = tokenizer.vocabulary, tokenizer.encode(music(codec, 20000, 11000))
+    read = 0
+    for _ in range(60):
+        place, new = source.randrange(1, len(whole)), source.randrange(v.offset, v.stop)
+        changed = source.choice([whole[:place], [*whole[:place], new], [*whole[:place], new, *whole[place:]]])
+        try:
+            found = tokenizer.to_grid([*changed, *whole[place + 1 :]])
+        except CodecError as error:
+            assert "\n" not in str(error)
+            continue
+        read += 1
+        again = tokenizer.to_grid(tokenizer.from_grid(found), strict=True)
+        assert torch.equal(again["codes"], found["codes"]) and torch.equal(again["scale"], found["scale"])
+    assert read > 30

@@ -9,6 +9,9 @@ from typing import Any
 from neuralcodecs.atomic import atomic
 from neuralcodecs.evaluation.figures import Evaluation, Setting
 
+MOST_CODEBOOKS = 32
+"""A table of more is not told line by line; metrics.json has them all."""
+
 
 def write_json(evaluation: Evaluation, path: Path, **facts: Any) -> None:
     """Everything that was measured; ``facts`` (checkpoint, step ...) come first."""
@@ -56,8 +59,8 @@ def table(evaluation: Evaluation) -> str:
 
 
 def codebooks(setting: Setting) -> list[str]:
-    """Usage, perplexity and entropy of each codebook, as lines; none for a single codebook."""
-    if len(setting.usage) == 1:
+    """Usage, perplexity and entropy of each codebook, as lines; none for a single one or a hyperprior's many."""
+    if not 1 < len(setting.usage) <= MOST_CODEBOOKS:
         return []
     figures = zip(setting.usage, setting.perplexity, setting.entropy_bits, strict=True)
     lines = [["codebook", "usage %", "perplexity", "entropy bits"]]

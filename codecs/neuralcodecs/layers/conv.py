@@ -13,16 +13,15 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from neuralcodecs.errors import CodecError
+from neuralcodecs.layers.folded import ConvNd, ConvTransposeNd, Folded
 from neuralcodecs.layers.padding import PadMode, pad
 from neuralcodecs.layers.streamed import State, Streamed
 
 Norm = Literal["weight_norm", "time_group_norm", "none"]
-ConvNd = nn.Conv1d | nn.Conv2d | nn.Conv3d
 CONVS: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 """By number of axes."""
 WAITING = -1
 """Phase of a stream's convolution whose left padding is not known yet."""
-ConvTransposeNd = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
 
 
 def _weight_norm(conv: ConvNd | ConvTransposeNd) -> nn.Module:
@@ -67,6 +66,7 @@ class Conv(Streamed):
         _check(conv, causal, norm)
         self.conv = conv
         self.norm = _NORMS[norm](conv)
+        self.folded = Folded()
         self.whole_signal = norm == "time_group_norm"
         self.causal = causal
         self.pad_mode = pad_mode
@@ -79,7 +79,7 @@ class Conv(Streamed):
         )
 
     def forward(self, signal: Float[Tensor, "b c *space"]) -> Float[Tensor, "b d *grid"]:
-        return self.norm(self.conv(self.pad(signal)))
+        return self.norm(self.folded(self.conv, self.pad(signal)))
 
     def pad(self, signal: Float[Tensor, "b c *space"]) -> Float[Tensor, "b c *padded"]:
         """The signal with this convolution's padding."""
@@ -111,7 +111,7 @@ class Conv(Streamed):
         (kernel,), (stride,) = self.kernel_eff, self.stride
         windows = max(0, (buffer.shape[-1] - begin - kernel) // stride + 1)
         following = begin + windows * stride
-        output = self.conv(buffer[..., begin:]) if windows else self._nothing(buffer)
+        output = self.folded(self.conv, buffer[..., begin:]) if windows else self._nothing(buffer)
         dropped = max(0, min(following, buffer.shape[-1] - self.mirrored))
         return output, State((buffer[..., dropped:],), (following - dropped,))
 
@@ -168,6 +168,7 @@ class TransposedConv(Streamed):
             raise CodecError(f"trim_right_ratio {trim_right_ratio}: use 0 to 1 when causal, 1 otherwise")
         self.conv = conv
         self.norm = _NORMS[norm](conv)
+        self.folded = Folded()
         self.whole_signal = norm == "time_group_norm"
         self.causal = causal
         self.kernel_eff = _kernel_eff(conv)
@@ -180,7 +181,7 @@ class TransposedConv(Streamed):
         self.trim = tuple((total - right, right) for total, right in zip(self.padding_total, rights, strict=True))
 
     def forward(self, signal: Float[Tensor, "b c *grid"]) -> Float[Tensor, "b d *space"]:
-        output = self.norm(self.conv(signal))
+        output = self.norm(self.folded(self.conv, signal))
         lengths = output.shape[2:]
         kept = (slice(left, n - right) for n, (left, right) in zip(lengths, self.trim, strict=True))
         return output[(slice(None), slice(None), *kept)]
@@ -198,7 +199,7 @@ class TransposedConv(Streamed):
         if not x.shape[-1] and not (last and before.shape[-1]):
             return x.new_zeros(len(x), self.conv.out_channels, 0), state
         inputs = torch.cat([before, x], dim=-1)
-        output = self.conv(inputs)
+        output = self.folded(self.conv, inputs)
         begin = before.shape[-1] * stride
         stop = output.shape[-1] - right if last else inputs.shape[-1] * stride
         left = min(cut, stop - begin)

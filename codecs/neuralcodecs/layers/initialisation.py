@@ -12,7 +12,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from neuralcodecs.layers.conv import ConvNd, ConvTransposeNd
+from neuralcodecs.layers.folded import ConvNd, ConvTransposeNd
 
 SWISH_GAIN = 1.677
 """Of what follows a swish: 1 / sqrt(E[swish(x) ** 2]) for normal x."""

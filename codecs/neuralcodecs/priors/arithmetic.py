@@ -7,12 +7,11 @@ networks for entropy models: https://openreview.net/forum?id=S1zz2i0cY7.
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int32, Int64
 from torch import Tensor, nn
 
 from neuralcodecs.codes import Shape
 from neuralcodecs.errors import CodecError
-from neuralcodecs.priors.prior import tables_of
 
 LARGEST_ALPHABET = 4096
 LARGEST_DIM = 512
@@ -38,6 +37,11 @@ LARGEST_ACCUMULATOR = 0.98 * 2**24
 
 def rounded(x: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
     return torch.floor(x + 0.5)
+
+
+def rounded_(x: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+    """In place."""
+    return x.add_(0.5).floor_()
 
 
 class Lookups(nn.Module):
@@ -73,14 +77,13 @@ class Lookups(nn.Module):
         inverse = torch.div(1 << 46, power.sum(-1, keepdim=True).long(), rounding_mode="floor").double()
         return torch.floor(power * (inverse * 2.0 ** (WEIGHT_BITS - 46))).to(scores.dtype)
 
-    def powers(self, scores: Float[Tensor, "*rows n"]) -> Int64[Tensor, "*rows n"]:
-        """``2**(16 - distance to the largest)``; 0 for 17 octaves and more."""
-        below = scores.amax(-1, keepdim=True) - scores
-        return self.exponentials[below.clamp(max=FARTHEST).long()]
+    def powers(self, scores: Float[Tensor, "*rows n"]) -> Int32[Tensor, "*rows n"]:
+        """``2**(16 - distance to the largest)``; 0 for 17 octaves and more. Sums of 4096 are below 2**29.
 
-    def tables(self, logits: Float[Tensor, "*rows v"], alphabet: Shape) -> Int64[Tensor, "*rows w"]:
-        """Tables of logits (1/32 octave); those of absent symbols are ``ABSENT``."""
-        return tables_of(self.powers(logits), alphabet)
+        Narrow integers and ``index_select`` take a fifth of the time of indexing with wide ones.
+        """
+        below = (scores.amax(-1, keepdim=True) - scores).clamp_(max=FARTHEST).int()
+        return self.exponentials.int().index_select(0, below.flatten()).view(below.shape)
 
 
 class ExactLinear(nn.Module):
@@ -100,12 +103,12 @@ class ExactLinear(nn.Module):
         self.register_buffer("scale", torch.full((rows,), 0.5))
 
     def forward(self, x: Float[Tensor, "*rows columns"]) -> Float[Tensor, "*rows out"]:
-        return rounded(F.linear(x, self.weight, self.bias) * self.scale)
+        return rounded_(F.linear(x, self.weight, self.bias).mul_(self.scale))
 
     def part(self, x: Float[Tensor, "*rows columns"], first: int, last: int) -> Float[Tensor, "*rows out"]:
         """Rows ``first`` to ``last`` only."""
         rows = slice(first, last)
-        return rounded(F.linear(x, self.weight[rows], self.bias[rows]) * self.scale[rows])
+        return rounded_(F.linear(x, self.weight[rows], self.bias[rows]).mul_(self.scale[rows]))
 
     @torch.no_grad()
     def fill(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int64
+from jaxtyping import Float64, Int64
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -16,7 +16,8 @@ LARGEST_TABLE = 2**18
 TABLE_ENTRIES = 2**20
 """Of an adaptive prior that are computed at once while encoding: 8 MiB, several times."""
 LARGEST_INCREMENT = 1024
-"""Over 2**28 positions, more than a file may have, the sums stay below 2**38."""
+MORE = torch.tensor([2**k for k in range(11)], dtype=torch.int64)
+"""What a static prior may add to every count: 1, up to 1024 where counts of a few files say nothing of others."""
 
 
 def present(alphabet: Shape) -> Int64[Tensor, "q v"]:
@@ -40,19 +41,37 @@ class StaticPrior(TokenPrior[FixedState]):
 
     tables: Int64[Tensor, "q v"]
     counts: Int64[Tensor, "q v"]
+    costs: Float64[Tensor, "q k"]
 
     def __init__(self, alphabet: Shape) -> None:
         super().__init__()
         self.alphabet = check_alphabet(alphabet, LARGEST_TABLE)
         self.register_buffer("counts", torch.zeros_like(present(self.alphabet)), persistent=False)
+        costs = torch.zeros(len(self.alphabet), len(MORE), dtype=torch.float64)
+        self.register_buffer("costs", costs, persistent=False)
         self.register_buffer("tables", tables_of(present(self.alphabet), self.alphabet))
 
     def count(self, codes: Int64[Tensor, "b q n"]) -> None:
-        """Count codes of a training set, any number of times; every symbol counts once more than it was seen."""
+        """Count codes of a training set, any number of times, best file after file.
+
+        What is added to the count of every symbol is, for each codebook, that with which the counts before have
+        foretold every new file best: of few files a count of 0 or 1 may mean little. After one file it is 1.
+        """
         self.check(codes, None)
         for level, row in enumerate(codes.unbind(1)):
-            self.counts[level] += torch.bincount(row.flatten(), minlength=self.counts.shape[1])
-        self.tables.copy_(tables_of(self.counts + present(self.alphabet).to(codes.device), self.alphabet))
+            added = torch.bincount(row.flatten(), minlength=self.counts.shape[1])
+            self.costs[level] += self._foretold(level, added)
+            self.counts[level] += added
+        more = MORE.to(codes.device)[self.costs.argmin(1)].unsqueeze(-1) * present(self.alphabet).to(codes.device)
+        self.tables.copy_(tables_of(self.counts + more, self.alphabet))
+
+    def _foretold(self, level: int, added: Int64[Tensor, " v"]) -> Float64[Tensor, " k"]:
+        """Bits of new codes given the counts so far, with each of ``MORE`` added to these."""
+        (seen,) = added.nonzero(as_tuple=True)
+        more = MORE.to(added.device).unsqueeze(-1)
+        share = (self.counts[level, seen] + more).double()
+        total = (self.counts[level].sum() + more * self.alphabet[level]).double()
+        return ((total.log2() - share.log2()) * added[seen]).sum(-1)
 
     def parallel(self, levels: int) -> int:
         return levels

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Int32, Int64, UInt8
 from torch import Tensor, nn
 
 from neuralcodecs.codes import Shape
@@ -19,7 +19,7 @@ from neuralcodecs.priors.arithmetic import (
     check_alphabet,
     check_sizes,
 )
-from neuralcodecs.priors.prior import State, TokenPrior, before, table_bits
+from neuralcodecs.priors.prior import State, TokenPrior, before, ends_of_counts, table_bits, tables_of
 from neuralcodecs.priors.stack import Cache, IntegerEmbeddings, IntegerHead, IntegerStack
 
 BLOCK = 128
@@ -120,6 +120,18 @@ class IntegerPrior(Sealed, TokenPrior[State]):
         with exact():
             return self._all(codes, self._cond(cond, len(codes)))
 
+    def intervals(
+        self, codes: Int64[Tensor, "b q n"], cond: Int64[Tensor, "_ c m"] | None = None
+    ) -> tuple[Int64[Tensor, "b n q"], Int64[Tensor, "b n q"]]:
+        self.check(codes, cond)
+        self.verify()
+        alphabet = self.alphabet[: codes.shape[1]]
+        with exact():
+            blocks = self._blocks(codes, self._cond(cond, len(codes)))
+            ends = [ends_of_counts(self._counts(frames, own), own.transpose(1, 2), alphabet) for frames, own in blocks]
+        lower, upper = zip(*ends, strict=True)
+        return torch.cat(lower, 1), torch.cat(upper, 1)
+
     def ideal_bits(self, codes: Int64[Tensor, "b q *grid"], cond: Int64[Tensor, "_ c *grids"] | None = None) -> float:
         return table_bits(self, codes.flatten(2), None if cond is None else cond.flatten(2))
 
@@ -139,8 +151,13 @@ class IntegerPrior(Sealed, TokenPrior[State]):
         with exact():
             return self._next(state, symbols)
 
+    def _all(self, codes: Int64[Tensor, "b q n"], cond: Int64[Tensor, "_ c m"]) -> Int64[Tensor, "b n q v"]:
+        alphabet = self.alphabet[: codes.shape[1]]
+        return torch.cat([tables_of(self._counts(*block), alphabet) for block in self._blocks(codes, cond)], 1)
+
     @abstractmethod
-    def _all(self, codes: Int64[Tensor, "b q n"], cond: Int64[Tensor, "_ c m"]) -> Int64[Tensor, "b n q v"]: ...
+    def _counts(self, frames: Float[Tensor, "b n d"], codes: Int64[Tensor, "b n q"]) -> Int32[Tensor, "b n q v"]:
+        """What the tables of the codes of some frames are made of."""
 
     @abstractmethod
     def _first(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int32, Int64
 from torch import Tensor
 
 from neuralcodecs.codes import Shape
@@ -29,8 +29,8 @@ class IntegerParallel(IntegerPrior[Past]):
     def parallel(self, levels: int) -> int:
         return levels
 
-    def _all(self, codes: Int64[Tensor, "b q n"], cond: Int64[Tensor, "_ c m"]) -> Int64[Tensor, "b n q v"]:
-        return torch.cat([self._tables(frames, codes.shape[1]) for frames, _ in self._blocks(codes, cond)], 1)
+    def _counts(self, frames: Float[Tensor, "b n d"], codes: Int64[Tensor, "b n q"]) -> Int32[Tensor, "b n q v"]:
+        return self.head.counts(frames, self.lookups, 0, codes.shape[2])
 
     def _first(
         self, beginning: Int64[Tensor, "lanes 1 q"], cond: Int64[Tensor, "_ c m"]
@@ -39,10 +39,7 @@ class IntegerParallel(IntegerPrior[Past]):
 
     def _next(self, state: Past, symbols: Int64[Tensor, "lanes k"]) -> tuple[Int64[Tensor, "lanes k v"], Past]:
         frames = self._frames(symbols.unsqueeze(1), state)
-        return self._tables(frames[:, 0], symbols.shape[1]), state
-
-    def _tables(self, frames: Float[Tensor, "*rows d"], levels: int) -> Int64[Tensor, "*rows q v"]:
-        return self.head(frames, self.lookups, 0, levels)
+        return self.head(frames[:, 0], self.lookups, 0, symbols.shape[1]), state
 
 
 @dataclass
@@ -76,15 +73,12 @@ class IntegerFactorised(IntegerPrior[FactorisedState]):
     def parallel(self, levels: int) -> int:
         return 1
 
-    def _all(self, codes: Int64[Tensor, "b q n"], cond: Int64[Tensor, "_ c m"]) -> Int64[Tensor, "b n q v"]:
-        return torch.cat([self._levels(frames, own) for frames, own in self._blocks(codes, cond)], 1)
-
-    def _levels(self, frames: Float[Tensor, "b n d"], codes: Int64[Tensor, "b n q"]) -> Int64[Tensor, "b n q v"]:
+    def _counts(self, frames: Float[Tensor, "b n d"], codes: Int64[Tensor, "b n q"]) -> Int32[Tensor, "b n q v"]:
         told = self.told(torch.cat([torch.zeros_like(codes[..., :1]), codes[..., :-1]], -1))
         x = (frames.unsqueeze(-2) + told).clamp_(-RESIDUAL, RESIDUAL)
         x = self.depth(x.flatten(0, 1), self.lookups, self.depth.fresh()).view_as(x)
-        tables = [self.head(x[..., level, :], self.lookups, level, level + 1) for level in range(codes.shape[2])]
-        return torch.cat(tables, -2)
+        heads = (self.head.counts(x[..., n, :], self.lookups, n, n + 1) for n in range(codes.shape[2]))
+        return torch.cat(list(heads), -2)
 
     def _first(
         self, beginning: Int64[Tensor, "lanes 1 q"], cond: Int64[Tensor, "_ c m"]

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 import torch
-from jaxtyping import Int64
+from jaxtyping import Int, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -102,16 +102,39 @@ def check_range(codes: Int64[Tensor, "b q n"], alphabet: Shape, what: str) -> No
         raise CodecError(f"{what} of {low} to {high}: the alphabets of the prior are {alphabet}")
 
 
-def tables_of(counts: Int64[Tensor, "*rows v"], alphabet: Sequence[int]) -> Int64[Tensor, "*rows w"]:
+def tables_of(counts: Int[Tensor, "*rows v"], alphabet: Sequence[int]) -> Int64[Tensor, "*rows w"]:
     """Tables of counts: ``c_i = i + floor(C_i * (2**24 - V) / C_V)`` (PEM-24, 9), with C the sums of those before.
 
-    ``alphabet``: V of each codebook, the last axis but one; counts beyond it are 0. Sums are 1 to 2**38 - 1.
+    ``alphabet``: V of each codebook, the last axis but one; counts beyond it are 0. Sums are 1 to 2**38 - 1, and what
+    the type of the counts holds.
     """
-    below = F.pad(counts.cumsum(-1), (1, 0))
-    sizes = counts.new_tensor(tuple(alphabet)).unsqueeze(-1)
+    below = F.pad(_sums(counts), (1, 0)).long()
+    sizes = _sizes(counts, alphabet)
     index = torch.arange(below.shape[-1], device=counts.device)
     share = torch.div(below * (TOTAL - sizes), below[..., -1:], rounding_mode="floor")
     return torch.minimum(index, sizes) + share
+
+
+def ends_of_counts(
+    counts: Int[Tensor, "b n q v"], codes: Int64[Tensor, "b q n"], alphabet: Sequence[int]
+) -> tuple[Int64[Tensor, "b n q"], Int64[Tensor, "b n q"]]:
+    """``ends_of`` the tables of counts, of which no more is computed."""
+    symbols, sizes = codes.transpose(1, 2).unsqueeze(-1), _sizes(counts, alphabet)
+    sums = _sums(counts)
+    upper = sums.gather(-1, symbols).long()
+    lower = upper - counts.gather(-1, symbols)
+    lower, upper = (
+        torch.div(below * (TOTAL - sizes), sums[..., -1:].long(), rounding_mode="floor") for below in (lower, upper)
+    )
+    return (symbols + lower).squeeze(-1), (symbols + 1 + upper).squeeze(-1)
+
+
+def _sums(counts: Int[Tensor, "*rows v"]) -> Int[Tensor, "*rows v"]:
+    return counts.cumsum(-1, dtype=counts.dtype)
+
+
+def _sizes(counts: Int[Tensor, "*rows v"], alphabet: Sequence[int]) -> Int64[Tensor, "q 1"]:
+    return torch.tensor(tuple(alphabet), device=counts.device).unsqueeze(-1)
 
 
 def before(codes: Int64[Tensor, "b q n"], alphabet: Shape) -> Int64[Tensor, "b n q"]:

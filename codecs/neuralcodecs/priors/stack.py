@@ -5,7 +5,7 @@ from itertools import accumulate
 
 import torch
 from einops import rearrange
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Int32, Int64
 from torch import Tensor, nn
 
 from neuralcodecs.codes import Shape
@@ -18,8 +18,9 @@ from neuralcodecs.priors.arithmetic import (
     WEIGHT_BITS,
     ExactLinear,
     Lookups,
-    rounded,
+    rounded_,
 )
+from neuralcodecs.priors.prior import tables_of
 
 
 @dataclass
@@ -88,9 +89,9 @@ class IntegerBlock(nn.Module):
     ) -> Float[Tensor, "b n d"]:
         """Residuals after the block; ``memory``: keys and values ``(b, h, m, c)``."""
         keys, values = memory
-        scores = rounded(query @ keys.transpose(-1, -2) * 2.0 ** (5 - 2 * QUERY_BITS))
-        weights = lookups.weights(scores + bias)
-        mixed = rounded(weights @ values * 2.0**-WEIGHT_BITS)
+        scores = rounded_((query @ keys.transpose(-1, -2)).mul_(2.0 ** (5 - 2 * QUERY_BITS)))
+        weights = lookups.weights(scores.add_(bias))
+        mixed = rounded_((weights @ values).mul_(2.0**-WEIGHT_BITS))
         x = (x + self.out(rearrange(mixed, "b h n c -> b n (h c)"))).clamp_(-RESIDUAL, RESIDUAL)
         hidden = self.rise(lookups.norm(x)).clamp_(0, ACTIVATION)
         return (x + self.fall(hidden)).clamp_(-RESIDUAL, RESIDUAL)
@@ -159,6 +160,14 @@ class IntegerHead(nn.Module):
         self, x: Float[Tensor, "*rows d"], lookups: Lookups, first: int, last: int
     ) -> Int64[Tensor, "*rows k v"]:
         """Tables of codebooks ``first`` to ``last``, all read from one vector."""
+        return tables_of(self.counts(x, lookups, first, last), self.alphabet[first:last])
+
+    def counts(
+        self, x: Float[Tensor, "*rows d"], lookups: Lookups, first: int, last: int
+    ) -> Int32[Tensor, "*rows k v"]:
+        """What their tables are made of, 0 for absent symbols."""
         logits = self.linear.part(lookups.norm(x), first * self.size, last * self.size)
-        logits = logits.unflatten(-1, (last - first, self.size)).masked_fill(self.absent[first:last], ABSENT)
-        return lookups.tables(logits, self.alphabet[first:last])
+        logits = logits.unflatten(-1, (last - first, self.size))
+        if min(self.alphabet) < self.size:
+            logits.masked_fill_(self.absent[first:last], ABSENT)
+        return lookups.powers(logits)

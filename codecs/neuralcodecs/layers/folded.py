@@ -1,0 +1,62 @@
+"""Convolutions whose normalised weight is kept while it does not change, instead of being computed in every call.
+
+A step of a stream reads a few samples and, with weight norm, all weights three times.
+"""
+
+import operator
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from neuralcodecs.layers.paths import asked
+from neuralcodecs.layers.rows import convolve, convolve_transposed
+
+ConvNd = nn.Conv1d | nn.Conv2d | nn.Conv3d
+ConvTransposeNd = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
+Version = tuple[int, ...]
+
+_PLAIN: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+_TRANSPOSED: dict[int, Callable[..., Tensor]] = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+
+
+class Folded:
+    """Applies a convolution; in evaluation and without gradients with the weight of the last call, if it is the same.
+
+    The same means: its parameters are the same tensors, lie where they did, and nothing has written to them. Results
+    are equal to the bit.
+    """
+
+    def __init__(self) -> None:
+        self._sources: list[nn.Parameter] = []  # held, so that no other tensor can take their place in memory
+        self._version: Version = ()
+        self._weight: Tensor | None = None
+
+    def __call__(self, conv: ConvNd | ConvTransposeNd, x: Tensor) -> Tensor:
+        if conv.training or torch.is_grad_enabled():
+            self._weight = None  # training would not use it
+            return _apply(conv, x, conv.weight) if asked("rows", x) else conv(x)
+        return _apply(conv, x, self._current(conv))
+
+    def _current(self, conv: ConvNd | ConvTransposeNd) -> Tensor:
+        sources = list(conv.parameters())
+        if any(source.is_inference() for source in sources):
+            return conv.weight  # these do not count what is written to them
+        version = tuple(number for source in sources for number in (source.data_ptr(), source._version))
+        same = len(sources) == len(self._sources) and all(map(operator.is_, sources, self._sources))
+        if self._weight is None or not same or version != self._version:
+            self._sources, self._version, self._weight = sources, version, conv.weight.detach()
+        return self._weight
+
+
+def _apply(conv: ConvNd | ConvTransposeNd, x: Tensor, weight: Tensor) -> Tensor:
+    axes, bias = len(conv.kernel_size), conv.bias
+    if axes == 1 and asked("rows", x):
+        way = convolve_transposed if conv.transposed else convolve
+        return way(x, weight, bias, conv.stride[0], conv.dilation[0], conv.groups)
+    if not conv.transposed:
+        return _PLAIN[axes](x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
+    return _TRANSPOSED[axes](
+        x, weight, bias, conv.stride, conv.padding, conv.output_padding, conv.groups, conv.dilation
+    )
