@@ -31,6 +31,7 @@ from neuralcodecs.codec import Codec
 from neuralcodecs.errors import CodecError
 from neuralcodecs.evaluation.measure import find_files
 from neuralcodecs.evaluation.prior_rates import Coded, exported_bits
+from neuralcodecs.layered_coder import LayeredPriorCoder
 from neuralcodecs.learned_coders import coder_of
 from neuralcodecs.pretrained import named
 from neuralcodecs.prior_coders import StaticPriorCoder
@@ -209,18 +210,23 @@ def learned_rows(kind: str, model: TokenTransformer, prior: Sealed, tests: dict[
         rows.tell(kind, levels, float=floats, integer=integers, written=written)
 
 
-def publish(codec: Codec, static: StaticPrior, prior: Sealed, folder: Path) -> None:
-    """The files that a model's folder has of its priors."""
-    alphabet = tuple(codec.quantizer.codebook_sizes)
-    if prior.alphabet != alphabet:
-        print(f"not published: the prior knows {len(prior.alphabet)} of {len(alphabet)} levels", flush=True)
-        return
+def publish(codec: Codec, static: StaticPrior, prior: Sealed, folder: Path, rest: StaticPrior | None) -> None:
+    """The files that a model's folder has of its priors; ``rest``: of the levels that ``prior`` does not know."""
     folder.mkdir(parents=True, exist_ok=True)
     codec.attach("static", StaticPriorCoder(static.cpu()))
-    codec.attach("learned", coder_of(copy.deepcopy(prior).cpu(), alphabet))
+    learned = coder_of(copy.deepcopy(prior).cpu(), prior.alphabet)
+    codec.attach("learned", learned if rest is None else LayeredPriorCoder(learned, StaticPriorCoder(rest)))
     save_priors(codec.priors, folder)
     sizes = {path.name: path.stat().st_size for path in sorted(folder.glob("prior-*"))}
     print(f"published in {folder.name}: {sizes} bytes", flush=True)
+
+
+def published_rows(codec: Codec, kind: str, tests: dict[int, list[Coded]], rows: Rows) -> None:
+    """Payloads of the coder that was published, at all numbers of levels."""
+    coder = codec.priors["learned"]
+    for levels, files in tests.items():
+        written = sum(8 * len(coder.encode(file.values[0], {})) for file in files)
+        rows.tell(f"{kind}*", levels, entropy=sum(coder.bits(file.values[0], {}) for file in files), written=written)
 
 
 def main() -> None:
@@ -279,9 +285,15 @@ def run(kind: str, codec, static, tensors, tests, rows, options) -> None:
     prior = exported_within(model.eval(), spoken, val, options.tuning).to(options.device)
     learned_rows(kind, model, prior, tests, rows)
     if options.publish is not None:
-        publish(codec, static, prior, options.publish)
-    shortest = min(tests[max(n for n in tests if n <= most)], key=lambda file: file.values.numel())
-    check_round_trip(prior, alphabet, shortest.values[0])
+        rest = (
+            None if most == len(codec.quantizer.codebook_sizes) else StaticPrior(codec.quantizer.codebook_sizes[most:])
+        )
+        if rest is not None:
+            rest.count(tensors["static"][None, most:].long())
+        publish(codec, static, prior, options.publish, rest)
+        published_rows(codec, kind, tests, rows)
+    shortest = min(tests[max(tests)], key=lambda file: file.values.numel())
+    check_round_trip(prior, alphabet, shortest.values[0, :most])
 
 
 if __name__ == "__main__":

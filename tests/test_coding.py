@@ -21,6 +21,7 @@ from neuralcodecs.coding import Coding
 from neuralcodecs.errors import CodecError
 from neuralcodecs.evaluation.measure import evaluate
 from neuralcodecs.files import decode_file, encode_file, encode_signals, open_codes, read_codes, write_codes
+from neuralcodecs.layered_coder import LayeredPriorCoder
 from neuralcodecs.medium import SignalInfo
 from neuralcodecs.prior_coders import AdaptivePriorCoder, LearnedPriorCoder, StaticPriorCoder
 from neuralcodecs.priors.autoregressive import FactorisedTransformer, ParallelTransformer
@@ -131,6 +132,34 @@ def test_priors_are_stored_in_narrow_integers_and_wide_ones_are_read(codec: Code
         with pytest.raises(CodecError, match="type"):
             Codec.from_pretrained(tmp_path)
         save_file(stored, path)
+
+
+def test_a_learned_prior_of_the_first_levels_and_a_static_one_of_the_others(codec: Codec, tmp_path: Path) -> None:
+    layered, alphabet = make_codec(), codec.quantizer.codebook_sizes
+    signal = layered.medium.read(speech(1)[0])[0][:, :8000]
+    info = SignalInfo(layered.medium.rate, 1, (8000,))
+    codes = encode_signals(layered, [signal])[0]
+    static = StaticPrior(alphabet[2:])
+    static.count(codes["codes"][:, 2:])
+    torch.manual_seed(1)
+    first = LearnedPriorCoder(FactorisedTransformer(alphabet[:2], 16, 2, 1, 20).export(), alphabet[:2])
+    coder = LayeredPriorCoder(first, StaticPriorCoder(static))
+    layered.attach("learned", coder)
+    layered.save_pretrained(tmp_path / "model")
+    layered = Codec.from_pretrained(tmp_path / "model")
+    assert layered.priors["learned"].fingerprint == coder.fingerprint
+    for levels in range(1, len(alphabet) + 1):
+        codes = encode_signals(layered, [signal], levels)[0]
+        size = write_codes(tmp_path / "a.ncs", layered, codes, info)
+        assert torch.equal(read_codes(tmp_path / "a.ncs", layered)[0]["codes"], codes["codes"])
+        bits = Coding(layered).stream_bits(codes)["codes"]
+        assert 0 < 8 * size - bits < 8 * 160 + 0.01 * bits  # lanes, two coders, the header
+        payload = coder.encode(codes["codes"][0], {})
+        for damaged in (b"", payload[:1], b"\xff" + payload, *([payload + b"0"] if levels <= 2 else [])):
+            with pytest.raises(CodecError):
+                coder.decode(damaged, levels, tuple(codes["codes"].shape[2:]), {})
+    with pytest.raises(CodecError, match="levels"):
+        coder.decode(payload, len(alphabet) + 1, (3,), {})
 
 
 def test_foreign_classes_and_damaged_weights_of_priors_are_refused(codec: Codec, tmp_path: Path) -> None:

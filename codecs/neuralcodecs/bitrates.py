@@ -1,7 +1,7 @@
 """Levels for a wanted bitrate: by what codes cost nominally, or, where that says nothing, by what files take.
 
-Codecs that code their main stream themselves (a hyperprior) have one alphabet at all levels and files of every size: the
-level is found for each signal, by encoding it a few times.
+Codecs that code their main stream themselves (a hyperprior) have one alphabet at all levels and files of every size:
+the level is found for each signal, by encoding it a few times.
 """
 
 import io

@@ -27,7 +27,10 @@ def save_tensors(tensors: dict[str, Tensor], path: Path, facts: dict[str, str], 
         facts = facts | more
     with atomic(path) as temporary:
         whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        temporary.touch()
+        mode = temporary.stat().st_mode  # what the user's umask says; safetensors' own files are for their owner alone
         save_file(whole, temporary, {"format": "pt", **facts})
+        temporary.chmod(mode)
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
