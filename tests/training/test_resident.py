@@ -72,7 +72,7 @@ def test_a_run_trains_and_goes_on_with_the_batch_that_is_next(tmp_path: Path) ->
     torch.testing.assert_close(rest.signal, take(other, 4)[3].signal, rtol=1e-4, atol=1e-6)
 
 
-def test_what_cannot_be_resident_says_so() -> None:
+def test_what_cannot_be_resident_says_so(crops: AudioCrops) -> None:
     with pytest.raises(CodecError, match=r"set loading\.cache to true"):
         take(make_data(Loading(workers=0, resident=True), sample_rate=16000), 1)
 
@@ -87,4 +87,4 @@ def test_what_cannot_be_resident_says_so() -> None:
         take(make_data(RESIDENT, sample_rate=16000, augmentation=Louder()), 1)
     pictures = ImageDataModule(["samples/image/train"], ["samples/image/test"], 32, 2, loading=RESIDENT)
     with pytest.raises(CodecError, match="ImageDataModule holds no set on the device"):
-        pictures.resident(None)  # type: ignore[arg-type]
+        pictures.resident(crops)

@@ -39,12 +39,14 @@ class ResidentCrops:
         device: where the set is to be.
 
     Raises:
-        CodecError: the crops have no cache, or the device no room.
+        CodecError: the crops have no cache, the device no room, or the augmentation works on one crop at a time.
     """
 
     def __init__(self, crops: AudioCrops, device: torch.device) -> None:
         if crops.cache is None:
             raise CodecError("a training set that is held on the device is decoded first: set loading.cache to true")
+        if crops.augmentation is not None:
+            crops.augmentation.numbers(1, np.random.default_rng(0))  # says now whether it can
         self.crops, self.cache = crops, crops.cache
         self.shares, self.captions = crops.shares, crops.captions
         self.values = _moved(self.cache, device)
