@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from neuralcodecs import Codec
 from neuralcodecs.convert import from_transformers
+from neuralcodecs.layers.paths import gpu_paths
 
 ENCODEC_LEVELS, BANDWIDTH = 8, 6.0
 Pair = dict[str, Job]
@@ -89,13 +90,19 @@ def report(name: str, options: argparse.Namespace, precision: str, ceilings: Cei
                 figures.append(None)
         if None in figures:
             continue
+        try:
+            with gpu_paths(["rows", "fused"]):
+                other = clocked(job, options.repeats, 2) if CUDA else None
+        except RuntimeError as error:
+            print(f"  {name} {work} {precision} with gpu_paths: {str(error).splitlines()[0][:150]}")
+            other = None
         audio = 1e3 * options.batch * options.seconds
         theirs, ours = figures
         floor = ceilings.floor(operations(job), weights + signal.numel() * signal.element_size())
         print(
             f"{name} {work} {precision}: published {audio / theirs.ms:.0f} x real time {theirs.gib:.2f} GiB, "
             f"ours {audio / ours.ms:.0f} x {ours.gib:.2f} GiB, ratio {theirs.ms / ours.ms:.2f}; "
-            f"floor {audio / floor:.0f} x",
+            f"floor {audio / floor:.0f} x" + (f"; with gpu_paths {audio / other.ms:.0f} x" if other else ""),
             flush=True,
         )
 

@@ -12,7 +12,7 @@ import argparse
 from functools import partial
 
 import torch
-from gan_step import Autocast, autocast
+from gan_step import Autocast, autocast, executions
 from measure import CUDA, DEVICE, Ceilings, Figure, Job, clocked, machine, operations, row
 from torch import Tensor
 
@@ -24,8 +24,8 @@ from neuralcodecs.encoders import DACEncoder
 from neuralcodecs.quantizers.projected import Projected
 from neuralcodecs.quantizers.stacked import ResidualStack
 from neuralcodecs.quantizers.vq import CosineVQ
-from neuralcodecs.training import Adversary, Graphs, LeastSquares, Reconstruct, Weighted, WeightedSum
-from neuralcodecs.training.execution import Computed
+from neuralcodecs.training import Adversary, Eager, LeastSquares, Reconstruct, Weighted, WeightedSum
+from neuralcodecs.training.execution import Computed, Execution
 
 RATE, LEVELS, HOP = 44100, 9, 512
 ADAM = {"lr": 1e-4, "betas": (0.8, 0.99)}
@@ -69,7 +69,7 @@ def published(real: Tensor, autocast: Autocast) -> Job:
     return step
 
 
-def our_step(real: Tensor, autocast: Autocast) -> Job:
+def our_step(real: Tensor, autocast: Autocast, execution: Execution) -> Job:
     stage = partial(Projected, quantizer=partial(CosineVQ, codebook_size=1024), code_dim=8)
     quantizer = partial(
         ResidualStack, quantizer=stage, depth=LEVELS, levels=tuple(range(1, LEVELS + 1)), detach_residuals=False
@@ -78,7 +78,7 @@ def our_step(real: Tensor, autocast: Autocast) -> Job:
     losses = {"commitment": 2.25, "codebook": 9.0}
     objective = Reconstruct(spectrum=Weighted(MultiScaleMel(RATE), 15.0), quantization=losses).to(DEVICE)
     adversary = Adversary(DACDiscriminator(), LeastSquares(), 8.0, 200.0, relative_features=False).to(DEVICE)
-    combination, execution = WeightedSum(), Graphs()
+    combination = WeightedSum()
     players = [list(codec.parameters()), list(adversary.parameters())]
     optimizer = torch.optim.AdamW([{"params": p} for p in players], **ADAM, fused=CUDA)
 
@@ -99,7 +99,25 @@ def our_step(real: Tensor, autocast: Autocast) -> Job:
     return step
 
 
-SIDES = {"published": published, "ours": our_step}
+def report(real: Tensor, precision: str, repeats: int) -> None:
+    warm_up, cast = 6 if CUDA else 1, autocast(DEVICE, precision)
+    torch.backends.cudnn.benchmark = False  # as published
+    theirs: Figure | None = None
+    try:
+        theirs = clocked(published(real, cast), repeats, warm_up // 2)
+    except ImportError as error:
+        print(f"published not measured: {error} (pip install 'neuralcodecs[bench]')")
+    torch.backends.cudnn.benchmark = True
+    ceilings = Ceilings.measured(torch.bfloat16 if precision == "bf16" else torch.float32)
+    done = operations(our_step(real, cast, Eager()))
+    for name, execution in executions().items() if CUDA else [("plain", Eager())]:
+        torch.manual_seed(0)
+        try:
+            figure = clocked(our_step(real, cast, execution), repeats, warm_up)
+            row(f"DAC step, {precision}, {name}", theirs, figure, ceilings.floor(done, 0.0))
+        except RuntimeError as error:
+            print(f"DAC step, {precision}, {name}: {str(error).splitlines()[0][:150]}", flush=True)
+    print(f"  {done / 1e12:.2f} TFLOP a step; {ceilings}", flush=True)
 
 
 def main() -> None:
@@ -113,20 +131,7 @@ def main() -> None:
     real = 0.1 * torch.randn(options.batch, 1, samples, device=DEVICE)
     print(f"{machine()}; DAC 44.1 kHz GAN step, batch {options.batch} x {options.seconds} s")
     for precision in options.precision:
-        figures: dict[str, Figure] = {}
-        for name, make in SIDES.items():
-            torch.manual_seed(0)
-            torch.backends.cudnn.benchmark = name == "ours"
-            try:
-                step = make(real, autocast(DEVICE, precision))
-            except ImportError as error:
-                print(f"{name} not measured: {error} (pip install 'neuralcodecs[bench]')")
-                continue
-            figures[name] = clocked(step, options.repeats, 6 if CUDA else 1)
-        ceilings = Ceilings.measured(torch.bfloat16 if precision == "bf16" else torch.float32)
-        done = operations(SIDES["ours"](real, autocast(DEVICE, precision)))
-        row(f"DAC step, {precision}", figures.get("published"), figures["ours"], ceilings.floor(done, 0.0))
-        print(f"  {done / 1e12:.2f} TFLOP a step; {ceilings}", flush=True)
+        report(real, precision, options.repeats)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from neuralcodecs.audio.discriminators import MultiScaleSTFTDiscriminator, halving
 from neuralcodecs.audio.discriminators.halving import in_pairs
 from neuralcodecs.layers.fused import biased_leaky, inputs_only
+from neuralcodecs.layers.paths import PATHS, gpu_paths
 
 SHAPES = [(44, 1025, 1), (44, 513, 2), (44, 257, 4), (372, 129, 1)]
 Way = Callable[[Tensor, Tensor, int], Tensor]
@@ -25,6 +26,11 @@ Way = Callable[[Tensor, Tensor, int], Tensor]
 
 def strided(x: Tensor, weight: Tensor, dilation: int) -> Tensor:
     return F.conv2d(x, weight, None, (1, 2), (dilation, 4), (dilation, 1))
+
+
+def activated(x: Tensor, bias: Tensor) -> Tensor:
+    with gpu_paths(["fused"]):
+        return biased_leaky(x, bias, 0.2)
 
 
 def kernels(batch: int, frames: int, bins: int, dilation: int) -> None:
@@ -44,7 +50,7 @@ def kernels(batch: int, frames: int, bins: int, dilation: int) -> None:
             "bias, activation apart": lambda u=upstream: F.leaky_relu(
                 u.add_(bias.view(1, -1, 1, 1)), 0.2, inplace=True
             ),
-            "in one": lambda u=upstream: biased_leaky(u, bias, 0.2),
+            "in one": lambda u=upstream: activated(u, bias),
         }
         cells = "  ".join(f"{key} {clocked(replayed(job)).ms:6.3f}" for key, job in jobs.items())
         print(f"{name:8s} 32 x {frames} x {bins}, dilation {dilation}:  {cells}", flush=True)
@@ -61,7 +67,11 @@ def whole(batch: int) -> None:
         leaf = real.clone().requires_grad_()
 
         def run(own: bool, at_leaf: bool, judge: nn.Module = judge, leaf: Tensor = leaf) -> None:
-            with torch.autocast(DEVICE.type, torch.bfloat16, enabled=CUDA), torch.set_grad_enabled(own or at_leaf):
+            grad, cast = (
+                torch.set_grad_enabled(own or at_leaf),
+                torch.autocast(DEVICE.type, torch.bfloat16, enabled=CUDA),
+            )
+            with grad, cast, gpu_paths(PATHS):
                 loss = torch.stack([v.logits.float().mean() for v in judge(leaf if at_leaf else real)]).sum()
             if own:
                 torch.autograd.grad(loss, list(judge.parameters()))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import soundfile
 import torch
-from gan_step import RATE, STEPS, Networks, Recipe, Step, autocast
+from gan_step import RATE, STEPS, Networks, Recipe, Step, autocast, executions
 from torch import Tensor
 
 from neuralcodecs import Codec
@@ -105,6 +105,7 @@ def main() -> None:
     parser.add_argument("--wall", type=float, default=900, help="seconds after which to stop in any case")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--start", type=int, default=500, help="batches before the adversary joins")
+    parser.add_argument("--execution", choices=[*executions()], default="plain", help="of ours")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--crop", type=float, default=1.0, help="seconds")
     parser.add_argument("--workers", type=int, default=8)
@@ -117,6 +118,8 @@ def main() -> None:
     precision = "bf16" if options.arm == "ours" and device.type == "cuda" else "32"
     networks = Networks.fresh(options.seed, device)
     step = STEPS[options.arm](networks, Recipe(options.start, 0.6667), autocast(device, precision))
+    if options.arm == "ours":
+        step.execution = executions()[options.execution]
     train_folders = [str(options.data / name / "train") for name in ("speech", "speech_more")]
     loading = Loading(workers=options.workers, seed=options.seed, cache=True)
     val = [str(options.data / "speech" / "val")]

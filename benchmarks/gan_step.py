@@ -10,7 +10,7 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +20,9 @@ from neuralcodecs.audio import Audio, EncodecMel, WaveformL1
 from neuralcodecs.audio.discriminators import MultiScaleSTFTDiscriminator
 from neuralcodecs.decoders import SEANetDecoder
 from neuralcodecs.encoders import SEANetEncoder
+from neuralcodecs.layers.paths import Path
 from neuralcodecs.quantizers import ResidualVQ
-from neuralcodecs.training import Adversary, Balancer, Graphs, Reconstruct, Weighted
+from neuralcodecs.training import Adversary, Balancer, Eager, Graphs, Reconstruct, Weighted
 from neuralcodecs.training.execution import Computed, Execution
 from neuralcodecs.training.seeds import derive
 
@@ -150,10 +151,7 @@ class Published(Step):
 
 
 class Ours(Step):
-    """Each signal judged once, one backward, one optimizer: what CodecTask does, without Lightning around it.
-
-    On a GPU the step is replayed as a CUDA graph, ``execution`` being ``Graphs``.
-    """
+    """Each signal judged once, one backward, one optimizer: what CodecTask does, without Lightning around it."""
 
     def __init__(self, networks: Networks, recipe: Recipe, autocast: Autocast) -> None:
         device = networks.codec.device
@@ -174,7 +172,7 @@ class Ours(Step):
         groups = [{"params": parameters} for parameters in self.groups]
         self.optimizer = torch.optim.Adam(groups, **ADAM, fused=device.type == "cuda")
         self.autocast = autocast
-        self.execution: Execution = Graphs()
+        self.execution: Execution = Eager()
 
     def __call__(self, real: Tensor, index: int, seed: int, levels: int) -> None:
         def compute(signal: Tensor) -> Computed:
@@ -192,6 +190,12 @@ class Ours(Step):
 
     def codec(self) -> Codec:
         return self.trained
+
+
+def executions() -> dict[str, Execution]:
+    """Ways to run our step; what a GPU has not run yet comes after what it has."""
+    every = get_args(Path)
+    return {"plain": Eager(), "graphs": Graphs(), "paths": Eager(every), "graphs, paths": Graphs(paths=every)}
 
 
 STEPS: dict[str, type[Published] | type[Ours]] = {"published": Published, "ours": Ours}

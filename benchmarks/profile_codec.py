@@ -8,16 +8,19 @@ from functools import partial
 import torch
 from profile_step import CUDA, Setup, coding, graph, kernels, layouts, row
 
+from neuralcodecs.layers.paths import PATHS, gpu_paths
+
 
 def main() -> None:
     torch.backends.cudnn.benchmark = True
     setup = Setup(2 if CUDA else 1, 1.0 if CUDA else 0.1, "32")
     setup.codec.eval()
     batch, seconds = (16, 10) if CUDA else (1, 1)
-    jobs = coding(setup, batch, seconds)
-    print(f"{'part':44s}    eager    graph", flush=True)
-    for name, job in jobs.items():
-        row(name, lambda job=job: job, lambda job=job: graph(job))
+    for paths in ((), PATHS):
+        print(f"{'part':44s}    eager    graph    {' '.join(paths)}", flush=True)
+        with gpu_paths(paths):
+            for name, job in coding(setup, batch, seconds).items():
+                row(name, lambda job=job: job, lambda job=job: graph(job))
     for precision in ("32", "bf16") if CUDA else ():
         for name, job in layouts(64, 1.0, precision).items():
             row(f"{name}, 64 x 1 s, {precision}", lambda job=job: job, lambda job=job: graph(job))

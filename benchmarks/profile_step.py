@@ -3,7 +3,7 @@
 A part's time as a graph is what the GPU needs for it; what Python adds is the difference. Then the kernels that cost
 most, host synchronisations, and the step as it is, as a graph, and with parts compiled. Rows are printed when known.
 
-    python benchmarks/profile_step.py [--batch 64] [--precision bf16] [--seconds-left 85]
+    python benchmarks/profile_step.py [--batch 64] [--precision bf16] [--seconds-left 85] [--paths pairs rows fused]
 """
 
 import argparse
@@ -23,6 +23,7 @@ from neuralcodecs.audio import Audio, EncodecMel, WaveformL1
 from neuralcodecs.audio.discriminators import MultiScaleSTFTDiscriminator
 from neuralcodecs.decoders import SEANetDecoder
 from neuralcodecs.encoders import SEANetEncoder
+from neuralcodecs.layers.paths import PATHS, gpu_paths
 from neuralcodecs.quantizers import ResidualVQ
 from neuralcodecs.training import Adversary, Balancer, Reconstruct, Weighted
 from neuralcodecs.training.adversary import feature_distance
@@ -267,10 +268,16 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0 if CUDA else 0.2)
     parser.add_argument("--precision", choices=["32", "bf16"], default="bf16" if CUDA else "32")
     parser.add_argument("--seconds-left", type=float, default=85)
+    parser.add_argument("--paths", nargs="*", choices=PATHS, default=(), help="see neuralcodecs.layers.paths")
     options = parser.parse_args()
-    until = time.perf_counter() + options.seconds_left
+    options.until = time.perf_counter() + options.seconds_left
     torch._functorch.config.donated_buffer = False  # losses are differentiated more than once
     setup = Setup(options.batch, options.seconds, options.precision)
+    with gpu_paths(options.paths):
+        look(setup, options)
+
+
+def look(setup: Setup, options: argparse.Namespace) -> None:
     card = torch.cuda.get_device_name() if CUDA else "CPU"
     print(f"{card}, torch {torch.__version__}, batch {options.batch} x {options.seconds} s, {options.precision}; ms")
     row("whole step, cudnn.benchmark off", lambda: setup.step)
@@ -291,7 +298,7 @@ def main() -> None:
         "stacks of the discriminators": setup.adversary.discriminator.scales[0].stack,
     }
     for name, part in compiled.items():
-        if time.perf_counter() > until - 15:
+        if time.perf_counter() > options.until - 15:
             print(f"no time left to compile the {name}")
             return
         started = time.perf_counter()

@@ -1,8 +1,7 @@
 """Time of one EnCodec GAN training step: the published parts in the published order, and ours, in one run.
 
-What the two steps are: ``gan_step.py``. The memory of ours is the peak of a step over what the process held before it.
-The floor counts the operations of convolutions and products of our step; the bytes are those of its weights, gradients
-and Adam's moments, and of the feature maps that the discriminator must write and read back once.
+What the two steps are: ``gan_step.py``; ours as Python launches it, as CUDA graphs, and with all of ``layers.paths``.
+The floor counts the operations of convolutions and products of our step.
 
     python benchmarks/train_step.py [--batch 64] [--seconds 1] [--precision 32|bf16] [--repeats 10]
 """
@@ -10,7 +9,7 @@ and Adam's moments, and of the feature maps that the discriminator must write an
 import argparse
 
 import torch
-from gan_step import RATE, STEPS, Networks, Recipe, Step, autocast
+from gan_step import RATE, STEPS, Networks, Ours, Published, Recipe, Step, autocast, executions
 from measure import CUDA, DEVICE, Ceilings, Figure, clocked, machine, operations, row
 
 from neuralcodecs.training import Eager
@@ -18,8 +17,8 @@ from neuralcodecs.training import Eager
 LEVELS = 8
 
 
-def prepared(name: str, precision: str, real: torch.Tensor) -> Step:
-    """The step after k-means: 32 of our steps, the first of the published one."""
+def prepared(name: str, precision: str, real: torch.Tensor) -> Published | Ours:
+    """The step with codebooks that count as initialised; the published one makes its own in the first step."""
     torch.manual_seed(0)
     networks = Networks.fresh(0, DEVICE)
     if name == "ours":
@@ -27,6 +26,31 @@ def prepared(name: str, precision: str, real: torch.Tensor) -> Step:
             spread = networks.codec.encoder(real).std()
         networks.codec.quantizer.load_codebooks(spread * torch.randn_like(networks.codec.quantizer.codebooks))
     return STEPS[name](networks, Recipe(), autocast(DEVICE, precision))
+
+
+def timed(step: Step, real: torch.Tensor, repeats: int) -> Figure:
+    index = iter(range(10**9))
+    return clocked(lambda: step(real, next(index), 0, LEVELS), repeats, 6 if CUDA else 1)
+
+
+def report(real: torch.Tensor, precision: str, repeats: int) -> None:
+    torch.backends.cudnn.benchmark = False  # as published
+    published: Figure | None = None
+    try:
+        published = timed(prepared("published", precision, real), real, repeats)
+    except ImportError as error:
+        print(f"published not measured: {error} (pip install 'neuralcodecs[bench]')")
+    torch.backends.cudnn.benchmark = True
+    ceilings = Ceilings.measured(torch.bfloat16 if precision == "bf16" else torch.float32)
+    step = prepared("ours", precision, real)
+    done = operations(lambda: step(real, 0, 0, LEVELS))
+    for name, execution in executions().items() if CUDA else [("plain", Eager())]:
+        step.execution = execution
+        try:
+            row(f"EnCodec step, {precision}, {name}", published, timed(step, real, repeats), ceilings.floor(done, 0.0))
+        except RuntimeError as error:
+            print(f"EnCodec step, {precision}, {name}: {str(error).splitlines()[0][:150]}", flush=True)
+    print(f"  {done / 1e12:.2f} TFLOP a step; {ceilings}", flush=True)
 
 
 def main() -> None:
@@ -39,25 +63,7 @@ def main() -> None:
     real = 0.1 * torch.randn(options.batch, 1, round(options.seconds * RATE), device=DEVICE)
     print(f"{machine()}; EnCodec 24 kHz GAN step, batch {options.batch} x {options.seconds} s, {LEVELS} levels")
     for precision in options.precision:
-        torch.backends.cudnn.benchmark = False  # as published
-        figures: dict[str, Figure] = {}
-        for name in STEPS:
-            try:
-                step = prepared(name, precision, real)
-            except ImportError as error:
-                print(f"{name} not measured: {error} (pip install 'neuralcodecs[bench]')")
-                continue
-            torch.backends.cudnn.benchmark = name == "ours"
-            index = iter(range(10**9))
-            figures[name] = clocked(
-                lambda step=step, index=index: step(real, next(index), 0, LEVELS), options.repeats, 6 if CUDA else 1
-            )
-        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        ceilings = Ceilings.measured(dtype)
-        step.execution = Eager()  # in which operations can be counted
-        done = operations(lambda step=step: step(real, 0, 0, LEVELS))
-        row(f"EnCodec step, {precision}", figures.get("published"), figures["ours"], ceilings.floor(done, 0.0))
-        print(f"  {done / 1e12:.2f} TFLOP a step; {ceilings}", flush=True)
+        report(real, precision, options.repeats)
 
 
 if __name__ == "__main__":

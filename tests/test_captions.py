@@ -28,8 +28,10 @@ from neuralcodecs.decoders import (
     UpsampledMap,
 )
 from neuralcodecs.encoders import CNNEncoder, SpareEncoder
-from neuralcodecs.files import decode_file, read_codes, write_codes
+from neuralcodecs.evaluation.measure import evaluate
+from neuralcodecs.files import decode_file, encode_file, read_codes, write_codes
 from neuralcodecs.image import Image, files
+from neuralcodecs.image.metrics import PSNR
 from neuralcodecs.medium import SignalInfo
 from neuralcodecs.quantizers.binary import GroupedLFQ
 from neuralcodecs.quantizers.captioned import Captioned, TextCoder
@@ -120,6 +122,14 @@ def test_a_caption_by_command_from_beside_and_from_within(model: str, tmp_path: 
     assert main([*run, "--caption", ""]) == 0 and caption_in(target) == b""
     assert main(["decode", str(target), "-m", model, "-o", str(tmp_path / "b.png")]) == 0
     assert Pillow.open(tmp_path / "b.png").size == (40, 32)
+
+
+def test_an_evaluation_tells_what_the_data_says(codec: Codec, tmp_path: Path) -> None:
+    source = small_picture(tmp_path, TEXT)
+    (told,) = evaluate(codec, [source], metrics=[PSNR()], progress=False).rows
+    assert told.nominal_bits == 8 * (10 * 8 + len(TEXT))
+    encode_file(codec, source, tmp_path / "a.ncs")
+    assert caption_in(tmp_path / "a.ncs") == TEXT.encode()
 
 
 def test_what_cannot_be_told_is_refused_in_a_line(

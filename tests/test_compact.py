@@ -7,16 +7,22 @@ import pytest
 import torch
 from examples import make_codec
 from hyper_codecs import photo, trained
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from neuralcodecs import Codec, CodecError
 from neuralcodecs.cli import main
-from neuralcodecs.compact import FLOATS, MOST_ZEROS, ZEROS, halved, narrowed, restored
+from neuralcodecs.compact import LARGE, MOST_ZEROS, PACKED, ZEROS, halved, narrowed, restored
 from neuralcodecs.models import stored_fingerprint
 from neuralcodecs.pretrained import fingerprint, load_state
 from neuralcodecs.prior_coders import LearnedPriorCoder, StaticPriorCoder
 from neuralcodecs.priors.autoregressive import FactorisedTransformer
 from neuralcodecs.priors.counted import StaticPrior
+
+
+def head(path: Path) -> dict[str, str]:
+    with safe_open(path, framework="pt") as file:
+        return file.metadata()
 
 
 def with_priors() -> Codec:
@@ -57,7 +63,9 @@ def test_integer_priors_are_the_same_to_the_bit(tmp_path: Path) -> None:
         assert all(torch.equal(again.state_dict()[key], value) for key, value in prior.state_dict().items())
         assert again.encode(codes, {}) == prior.encode(codes, {})
     stored = load_file(tmp_path / "prior-learned.safetensors")
-    assert all(stored[name].element_size() == 2 for name in stored if name.endswith("weight"))
+    facts = json.loads(head(tmp_path / "prior-learned.safetensors")[PACKED])
+    weights = [name for name, value in stored.items() if name.endswith("weight") and value.numel() >= LARGE]
+    assert weights and all(facts[name][3] <= 12 for name in weights)
 
 
 def test_saved_again_it_stays_small_and_itself(tmp_path: Path) -> None:
@@ -100,40 +108,47 @@ def test_weights_beyond_half_precision_are_refused() -> None:
 def test_narrowing_loses_nothing() -> None:
     tensors = {
         "exact": torch.tensor([1.0, -2048.0, 2**-24]),
-        "integers": torch.tensor([2049.0, -(2.0**24)]),
         "inexact": torch.tensor([2049.5]),
         "tiny": torch.tensor([2.0**-25]),
-        "tables": torch.tensor([[0, 2**24]]),
-        "negative": torch.tensor([-1, 300]),
-        "bytes": torch.arange(256),
-        "large": torch.tensor([2**40]),
+        "few": torch.tensor([-1, 300]),
         "flag": torch.tensor(True),
         "empty": torch.zeros(0, dtype=torch.int64),
         "zeros": torch.zeros(3, 1000),
         "counts": torch.zeros(2000, dtype=torch.int64),
+        "weights": torch.randint(-2047, 2048, (40, 50)).float(),
+        "coarse": 32.0 * torch.randint(-31, 32, (40, 50)),
+        "edge": torch.cat([torch.arange(1500.0), torch.tensor([2.0**24])]),
+        "beyond": torch.cat([torch.arange(1500.0), torch.tensor([2.0**25])]),
+        "same": torch.full((1024,), -7),
+        "tables": torch.randint(0, 2**24, (7, 200), dtype=torch.int32),
+        "wide": torch.randint(-(2**46), 2**46, (1025,)),
+        "widest": torch.full((1025,), 2**60),
+        "fractions": torch.randn(2000),
     }
     stored, facts = narrowed(tensors)
-    kinds = {name: value.dtype for name, value in stored.items()}
-    half, full = torch.float16, torch.float32
-    assert (kinds["exact"], kinds["inexact"], kinds["tiny"]) == (half, full, full)
-    assert (kinds["tables"], kinds["negative"], kinds["bytes"]) == (torch.int32, torch.int16, torch.uint8)
-    assert (kinds["large"], kinds["flag"]) == (torch.int64, torch.bool)
-    assert kinds["integers"] == torch.int32
+    bits = {name: row[3] for name, row in json.loads(facts[PACKED]).items()}
+    assert bits == {"weights": 12, "coarse": 6, "edge": 25, "same": 1, "tables": 24, "wide": 47}
+    assert stored["coarse"].numel() == 2000 * 6 // 8 and not {"zeros", "counts"} & stored.keys()
+    assert stored["exact"].dtype == torch.float16
     back = restored(stored, facts)
-    assert not {"zeros", "counts"} & stored.keys() and back.keys() == tensors.keys()
+    assert back.keys() == tensors.keys()
     for name, value in tensors.items():
-        assert torch.equal(back[name].to(value.dtype), value), name
+        assert torch.equal(back[name].to(value.dtype), value) and back[name].shape == value.shape, name
         assert back[name].is_floating_point() == value.is_floating_point(), name
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
     [(ZEROS, text) for text in ("[", "[1]", '{"a": 3}', '{"a": []}', '{"a": [1, -1]}', '{"a": [1, "x"]}')]
-    + [(FLOATS, text) for text in ("{", "[[]]", "3", '["a"]')],
+    + [(PACKED, text) for text in ("{", "[[]]", "3", '{"a": [1, 0, 0, 8, 3]}')]
+    # of the file's own bytes: other numbers, shapes, bits and shifts than they have
+    + [(PACKED, f'{{"bytes": [1, {row}]}}') for row in ("0, 0, 8, 11", "0, 0, 0, 10", "0, 0, 49, 1", "-1, 0, 8, 10")]
+    + [(PACKED, f'{{"bytes": [1, {row}]}}') for row in ("0, 1e400, 8, 10", "99, 0, 8, 10", "0, 0, 8, -1, -10")],
 )
 def test_forged_facts_are_refused(tmp_path: Path, key: str, value: str) -> None:
     make_codec().save_pretrained(tmp_path)
-    save_file(load_file(tmp_path / "model.safetensors"), tmp_path / "model.safetensors", {key: value})
+    tensors = load_file(tmp_path / "model.safetensors") | {"bytes": torch.zeros(10, dtype=torch.uint8)}
+    save_file(tensors, tmp_path / "model.safetensors", {key: value})
     with pytest.raises(CodecError, match="cannot be read"):
         Codec.from_pretrained(tmp_path)
 

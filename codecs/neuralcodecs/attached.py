@@ -37,7 +37,7 @@ def check_prior(codec: "Codec", name: str, prior: StreamCoder) -> None:
 
 
 def save_priors(priors: StreamCoders, directory: Path, narrow: bool = False) -> None:
-    """Write the files of each prior, ``narrow`` ones in small types; those that the folder has of others go."""
+    """Write the files of each prior, ``narrow`` ones packed; those that the folder has of others go."""
     for name in NAMES:
         config, tensors = (directory / file for file in _names(name))
         if name not in priors:
@@ -45,7 +45,8 @@ def save_priors(priors: StreamCoders, directory: Path, narrow: bool = False) -> 
             tensors.unlink(missing_ok=True)
             continue
         facts = {"fingerprint": priors[name].fingerprint.hex()}
-        save_tensors({key: _compact(value) for key, value in priors[name].state_dict().items()}, tensors, facts, narrow)
+        state = priors[name].state_dict()
+        save_tensors(state if narrow else {k: _compact(v) for k, v in state.items()}, tensors, facts, narrow)
         write_config(priors[name].describe(), config)
 
 

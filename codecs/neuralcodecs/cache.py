@@ -49,6 +49,18 @@ class Cache:
             self[number].copy_(signal)
             self._held[number] = True
 
+    @property
+    def values(self) -> Tensor:
+        """All signals one after the other, flat; not to be written to."""
+        return self._values
+
+    def shape(self, number: int) -> Shape:
+        return self._shapes[number]
+
+    def first(self, number: int) -> int:
+        """Where among ``values`` a file's signal begins."""
+        return int(self._ends[number]) - math.prod(self._shapes[number])
+
     def holds(self, number: int) -> bool:
         return bool(self._held[number])
 

@@ -5,6 +5,8 @@ text --bounded--> bytes --with_captions--> stream "caption" of the codes --quant
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int64
@@ -13,6 +15,9 @@ from torch.nn import functional as F
 
 from neuralcodecs.codes import Codes
 from neuralcodecs.errors import CodecError
+
+if TYPE_CHECKING:  # the codec knows of captions
+    import neuralcodecs.codec
 
 CAPTION = "caption"
 """Name of the stream: one row of bytes, as long as the text; no byte is 0, which stands for no text."""
@@ -52,6 +57,17 @@ def with_captions(codes: Codes, captions: Sequence[bytes]) -> Codes:
         grids=tuple((len(caption),) for caption in captions),
     )
     return replace(codes, streams=tuple(own if stream.name == CAPTION else stream for stream in codes))
+
+
+def found(codec: "neuralcodecs.codec.Codec", path: Path) -> bytes:
+    """What the data says that a file shows, as much of it as the codec takes; nothing for codecs without captions."""
+    most = codec.quantizer.longest_caption
+    return shortened(codec.medium.caption(path), most) if most else b""
+
+
+def with_found(codec: "neuralcodecs.codec.Codec", codes: Codes, path: Path) -> Codes:
+    """The codes of a file with the caption that the data has for it, for codecs that take any."""
+    return with_captions(codes, [found(codec, path)]) if codec.quantizer.longest_caption else codes
 
 
 def tell(latents: Float[Tensor, "b d *grid"], values: Int64[Tensor, "b n"], most: int) -> Float[Tensor, "b e *grid"]:

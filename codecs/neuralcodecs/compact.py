@@ -1,7 +1,7 @@
-"""Weights in half the bytes: rounded once to what 16 bits hold, then stored without loss in the smallest type.
+"""Weights in half the bytes: rounded once to what 16 bits hold, then stored without loss in few bytes.
 
 Rounding changes a codec and its fingerprint, storing does not: what is loaded are the rounded weights, in the types
-that the config makes. Priors in exact integers are never rounded, only stored in smaller types that hold them.
+that the config makes. Priors in exact integers are never rounded, only stored in as few bits as they need.
 """
 
 import copy
@@ -10,9 +10,12 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from jaxtyping import Int64, UInt8
 from torch import Tensor
 
+from neuralcodecs.codes import Shape
 from neuralcodecs.errors import CodecError
 
 if TYPE_CHECKING:
@@ -20,13 +23,17 @@ if TYPE_CHECKING:
 
 ZEROS = "zeros"
 """Key in the metadata of a weights file: JSON of the tensors that are left out since they are zero throughout."""
-FLOATS = "floats"
-"""Key of those that are stored as integers, which they are, and are floats when loaded."""
+PACKED = "packed"
+"""Key of those that hold integers, stored in as few bits as these need: floating or not, shift, lowest, bits, shape.
+
+Value n is ``(lowest + number n) << shift``; number n has the ``bits`` bits from ``n * bits`` on, the lowest first, as
+bits of bytes from the lowest on.
+"""
 LARGE = 1024
-"""Tensors of zeros from so many elements on are left out."""
+"""Smaller tensors are neither left out nor packed."""
 MOST_ZEROS = 2**26
 """Elements that a file may leave out: more would be memory that its size does not account for."""
-_INTEGERS = (torch.uint8, torch.int16, torch.int32)
+MOST_BITS = 48
 
 
 def halved(codec: "Codec") -> "Codec":
@@ -56,18 +63,22 @@ def is_halved(codec: "Codec") -> bool:
 
 
 def narrowed(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The same values in the smallest types that hold them all, and the facts for the head of their file."""
+    """The same values in few bytes, and the facts for the head of their file."""
     stored: dict[str, Tensor] = {}
     zeros: dict[str, list[int]] = {}
-    floats: list[str] = []
+    packed: dict[str, list[int]] = {}
     for name, value in tensors.items():
-        if value.numel() >= LARGE and not value.any():
-            zeros[name] = [int(value.is_floating_point()), *value.shape]
-            continue
-        stored[name] = _narrow(value)
-        if value.is_floating_point() and not stored[name].is_floating_point():
-            floats.append(name)
-    return stored, {key: json.dumps(names) for key, names in ((ZEROS, zeros), (FLOATS, floats)) if names}
+        floating = int(value.is_floating_point())
+        if value.numel() < LARGE or value.dtype not in (torch.float32, torch.int64, torch.int32):
+            stored[name] = _half(value)
+        elif not value.any():
+            zeros[name] = [floating, *value.shape]
+        elif bool(_whole(value)):
+            stored[name], facts = pack(value.long().cpu().numpy().ravel())
+            packed[name] = [floating, *facts, *value.shape]
+        else:
+            stored[name] = _half(value)
+    return stored, {key: json.dumps(names) for key, names in ((ZEROS, zeros), (PACKED, packed)) if names}
 
 
 def restored(stored: Mapping[str, Tensor], facts: Mapping[str, str]) -> dict[str, Tensor]:
@@ -80,25 +91,52 @@ def restored(stored: Mapping[str, Tensor], facts: Mapping[str, str]) -> dict[str
             name: torch.zeros((), dtype=torch.float32 if floating else torch.int64).expand(shape)
             for name, (floating, *shape) in json.loads(facts.get(ZEROS, "{}")).items()
         }
-        floats = {name: stored[name].float() for name in json.loads(facts.get(FLOATS, "[]"))}
-    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, RecursionError) as error:
-        raise CodecError(f"what its head says of types is damaged ({' '.join(str(error).split())[:100]})") from error
+        packed = {
+            name: unpack(stored[name], shift, low, bits, tuple(shape)).to(torch.float32 if floating else torch.int64)
+            for name, (floating, shift, low, bits, *shape) in json.loads(facts.get(PACKED, "{}")).items()
+        }
+    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, OverflowError, RecursionError) as error:
+        raise CodecError(f"what its head says of tensors is damaged ({' '.join(str(error).split())[:100]})") from error
     if sum(math.prod(value.shape) for value in zeros.values()) > MOST_ZEROS:
         raise CodecError(f"it leaves out more than {MOST_ZEROS} zeros")
-    return {**zeros, **stored, **floats}
+    return {**zeros, **stored, **packed}
 
 
-def _narrow(value: Tensor) -> Tensor:
-    if value.dtype == torch.float32 and torch.equal(value, value.half().float()):
-        return value.half()
-    whole = value.dtype in (torch.int64, torch.int32) or (value.dtype == torch.float32 and bool(_whole(value)))
-    if whole and value.numel():
-        low, high = int(value.min()), int(value.max())
-        kinds = (kind for kind in _INTEGERS if torch.iinfo(kind).min <= low and high <= torch.iinfo(kind).max)
-        return value.to(next(kinds, value.dtype))
-    return value
+def pack(values: Int64[np.ndarray, " n"]) -> tuple[UInt8[Tensor, " bytes"], tuple[int, int, int]]:
+    """Integers, not all zero, as bytes; with the shift, the lowest and the bits of each that ``unpack`` needs."""
+    union = int(np.bitwise_or.reduce(values))
+    shift = (union & -union).bit_length() - 1
+    values = values >> shift
+    low = int(values.min())
+    values = values - low
+    bits = max(1, int(values.max()).bit_length())
+    columns = np.empty((len(values), bits), dtype=np.uint8)
+    for bit in range(bits):
+        columns[:, bit] = values >> bit & 1
+    return torch.from_numpy(np.packbits(columns, bitorder="little")), (shift, low, bits)
+
+
+def unpack(data: UInt8[Tensor, " bytes"], shift: int, low: int, bits: int, shape: Shape) -> Int64[Tensor, "*shape"]:
+    """What ``pack`` was given. Raises ValueError unless data and shape fit each other."""
+    count = math.prod(shape)
+    if not 1 <= bits <= MOST_BITS or not 0 <= shift <= MOST_BITS or min(shape, default=1) < 0:
+        raise ValueError(f"{bits} bits, shift {shift}, shape {shape}")
+    if data.dtype != torch.uint8 or data.shape != (-(-count * bits // 8),):
+        raise ValueError(f"{tuple(data.shape)} bytes of {data.dtype} for {count} numbers of {bits} bits")
+    columns = np.unpackbits(data.numpy(), count=count * bits, bitorder="little").reshape(count, bits)
+    values = np.full(count, low, dtype=np.int64)
+    for bit in range(bits):
+        values += columns[:, bit].astype(np.int64) << bit
+    return torch.from_numpy(values << shift).view(shape)
+
+
+def _half(value: Tensor) -> Tensor:
+    exact = value.dtype == torch.float32 and torch.equal(value, value.half().float())
+    return value.half() if exact else value
 
 
 def _whole(value: Tensor) -> Tensor:
-    """Whether all values are integers; those beyond 2**24 are not told apart from rounded ones and do not count."""
-    return ((value == value.round()) & (value.abs() <= 2**24)).all()
+    """Whether all are integers that a float holds exactly, or of at most ``MOST_BITS`` bits where they are integers."""
+    if value.is_floating_point():
+        return ((value == value.round()) & (value.abs() <= 2**24)).all()
+    return (value.long().abs() < 2 ** (MOST_BITS - 1)).all()

@@ -15,6 +15,7 @@ from neuralcodecs.atomic import atomic
 from neuralcodecs.bitstream import UNKNOWN, Header, Original, Reader, StreamSpec, write
 from neuralcodecs.bitstream.metadata import Metadata
 from neuralcodecs.bitstream.wire import ByteSink
+from neuralcodecs.captions import with_found
 from neuralcodecs.chunking import chunks_of
 from neuralcodecs.codec import Codec
 from neuralcodecs.codes import FREE, Codes, Layout, Shape, Stream
@@ -43,7 +44,7 @@ class Report:
 def encode_file(codec: Codec, source: Path, target: Path, levels: int | None = None) -> Report:
     """Encode one signal file; ``target`` appears whole or not at all."""
     signal, original = codec.medium.read(source)
-    codes = encode_signals(codec, [signal], levels)[0]
+    codes = with_found(codec, encode_signals(codec, [signal], levels)[0], source)
     return report(codec, codes, write_codes(target, codec, codes, original))
 
 

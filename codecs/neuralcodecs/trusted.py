@@ -20,7 +20,7 @@ MAX_CONFIG_BYTES = 1_000_000
 def save_tensors(tensors: dict[str, Tensor], path: Path, facts: dict[str, str], narrow: bool = False) -> None:
     """Write tensors as safetensors with ``facts`` in its head; the file appears whole or not at all.
 
-    ``narrow``: in the smallest types that hold their values, see ``compact``.
+    ``narrow``: in few bytes without loss, see ``compact``.
     """
     if narrow:
         tensors, more = narrowed(tensors)

@@ -48,6 +48,12 @@ def test_the_command_judges_them_in_all_ways_and_others_in_none(
     written = json.loads((tmp_path / "outTrue" / "generative.json").read_text())
     (found,) = written.values()
     assert [way["steps"] for way in found["ways"]] == [1, 2, 4, 8, 16] and found["note"] == UNFAIR
+    run = ["evaluate", str(tmp_path / "modelTrue"), "--data", str(files[0]), "--out", str(tmp_path / "few")]
+    assert main([*run, "--examples", "0", "--steps", "3", "5", "--seeds", "8"]) == 0
+    (few,) = json.loads((tmp_path / "few" / "generative.json").read_text()).values()
+    assert [(way["steps"], way["seeds"]) for way in few["ways"]] == [(3, [8]), (5, [8])]
+    assert main([*run, "--examples", "0", "--steps", "0"]) != 0
+    assert "give a whole number from 1 to 1000" in capsys.readouterr().err
 
 
 def test_what_cannot_be_judged_is_refused(tmp_path: Path) -> None:

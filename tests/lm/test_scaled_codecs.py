@@ -14,7 +14,7 @@ from neuralcodecs import Codec, CodecError
 from neuralcodecs.lm import CodecTokenizer, Pattern, ready
 from neuralcodecs.lm.scales import SCALE_LEVELS, scale_levels, scales_of
 from neuralcodecs.pieces import scale_of, scale_stream
-from neuralcodecs.pretrained import build
+from neuralcodecs.pretrained import build, fingerprint
 
 LEVELS = 2
 PATTERNS = {"flat": ready.flat(), "delay": ready.delay(), "parallel": ready.parallel(), "coarse": ready.coarse_first(2)}
@@ -132,6 +132,16 @@ def test_encodec_at_its_own_size() -> None:
     decoded, exact = tokenizer.decode(ids, strict=True), codec.decode(codec.encode(signal[None], 4))[0]
     assert decoded.shape[0] == 2
     assert (decoded[:, :60000] - exact).square().mean().sqrt() <= 0.024 * exact.square().mean().sqrt()
+
+
+def test_a_row_of_a_corpus_has_its_scales(codec: Codec) -> None:
+    tokenizer, signal = added(codec, ready.delay()), music(codec, 20000, 20000)
+    codes = codec.encode(signal[None], LEVELS)
+    row = {"fingerprint": fingerprint(codec).hex(), "levels": LEVELS, "signal_shape": [20000]}
+    row |= {stream.name: stream.values.flatten().tolist() for stream in codes}
+    assert tokenizer.from_row(row) == tokenizer.encode(signal)
+    with pytest.raises(CodecError, match="scale"):
+        tokenizer.from_row({name: value for name, value in row.items() if name != "scale"})
 
 
 @EVERY

@@ -19,6 +19,7 @@ from neuralcodecs.errors import CodecError
 from neuralcodecs.priors.autoregressive import FactorisedTransformer, ParallelTransformer, TokenTransformer
 from neuralcodecs.priors.integer import BLOCK, IntegerPrior
 from neuralcodecs.priors.integer_autoregressive import IntegerFactorised, IntegerParallel
+from neuralcodecs.priors.prior import ends_of
 
 ALPHABET = (256, 100, 256)
 DIM, HEADS, LAYERS, WINDOW = 128, 4, 3, 40
@@ -62,6 +63,16 @@ def threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def test_intervals_are_those_of_the_tables(prior: IntegerPrior, codes: Tensor, tables: Tensor) -> None:
+    """Of the first and the last symbol of each alphabet, too: they are computed without the tables."""
+    for levels in (1, 3):
+        for chosen in (codes, codes * 0, codes * 0 + torch.tensor(ALPHABET).view(3, 1) - 1):
+            few = chosen[:1, :levels, :60]
+            expected = ends_of(prior.teacher_forced(few), few)
+            assert all(map(torch.equal, prior.intervals(few), expected))
+    assert all(map(torch.equal, prior.intervals(codes), ends_of(tables, codes)))
 
 
 def test_tables_tell_codes_apart_and_depend_on_the_past_only(

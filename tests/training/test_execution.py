@@ -10,6 +10,7 @@ import torch
 from tiny import tiny_data, tiny_task, tiny_trainer
 from torch import Tensor, nn
 
+from neuralcodecs.layers.paths import PATHS
 from neuralcodecs.training import CodecTask, Eager, Graphs
 from neuralcodecs.training.execution import Computed, Execution
 from neuralcodecs.training.terms import Term
@@ -31,7 +32,7 @@ def test_on_a_cpu_nothing_changes_and_nobody_is_warned(tmp_path: Path) -> None:
     plain = trained(Eager(), tmp_path / "a", 6)
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
-        asked = trained(Graphs(warm_up=1), tmp_path / "b", 6)
+        asked = trained(Graphs(warm_up=1, paths=PATHS), tmp_path / "b", 6)
     assert not [w for w in seen if "CUDA graph" in str(w.message)]
     assert all(torch.equal(value, weights(asked)[name]) for name, value in weights(plain).items())
 
@@ -122,12 +123,13 @@ def test_a_step_that_cannot_be_recorded_is_left_to_python_with_a_warning(stubs: 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_a_gpu_trains_alike_by_graphs_and_by_python(tmp_path: Path, precision: str) -> None:
+@pytest.mark.parametrize("paths", [(), PATHS])
+def test_a_gpu_trains_alike_by_graphs_and_by_python(tmp_path: Path, precision: str, paths: Any) -> None:
     settings: dict[str, Any] = {"accelerator": "gpu", "devices": 1, "precision": precision}
     allowed = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False
     plain = trained(Eager(), tmp_path / "a", 30, **settings)
-    execution = Graphs(warm_up=1)
+    execution = Graphs(warm_up=1, paths=paths)
     asked = trained(execution, tmp_path / "b", 30, **settings)
     torch.backends.cudnn.allow_tf32 = allowed
     assert len(execution._recorded) >= 3 and asked.guard.skipped == 0

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from neuralcodecs.errors import CodecError
@@ -34,6 +35,16 @@ class Augmentation(ABC):
     @abstractmethod
     def __call__(self, parts: list[Float[Tensor, "c t"]], source: np.random.Generator) -> Float[Tensor, "c t"]:
         """The example: as long as the parts."""
+
+    def numbers(self, parts: int, source: np.random.Generator) -> NDArray[np.float64]:
+        """What ``__call__`` would draw for so many parts, ``(draws, parts)``; raises CodecError if it cannot say."""
+        raise CodecError(f"{type(self).__name__} augments crops one by one: set loading.resident to false")
+
+    def together(
+        self, parts: Float[Tensor, "b p c t"], present: Bool[Tensor, "b p"], numbers: Float[Tensor, "b draws p"]
+    ) -> Float[Tensor, "b c t"]:
+        """What ``__call__`` makes of each example's parts, of which some are not ``present``, with its ``numbers``."""
+        raise CodecError(f"{type(self).__name__} augments crops one by one: set loading.resident to false")
 
 
 class GainAndMix(Augmentation):
@@ -87,3 +98,21 @@ class GainAndMix(Augmentation):
             if peak <= 1:
                 return mixed
         return mixed / peak
+
+    def numbers(self, parts: int, source: np.random.Generator) -> NDArray[np.float64]:
+        return source.uniform(*self.gain_db, size=(ATTEMPTS, parts))
+
+    def together(
+        self, parts: Float[Tensor, "b p c t"], present: Bool[Tensor, "b p"], numbers: Float[Tensor, "b draws p"]
+    ) -> Float[Tensor, "b c t"]:
+        loudness = parts.square().mean(dim=(2, 3)).sqrt()
+        level = self.level / loudness.clamp(min=self.level / MAX_BOOST) * present
+        gains = 10 ** (numbers / 20) * level[:, None]
+        # all draws at once: asking which is the first that does not clip would make the host wait
+        mixed = torch.stack([gains[:, :, p, None, None] * parts[:, p, None] for p in range(parts.shape[1])]).sum(0)
+        peaks = mixed.abs().amax(dim=(2, 3))
+        fits = peaks <= 1
+        chosen = torch.where(fits.any(1), fits.int().argmax(1), ATTEMPTS - 1)
+        rows = torch.arange(len(parts), device=parts.device)
+        scale = torch.where(fits.any(1), 1.0, peaks[rows, chosen])
+        return mixed[rows, chosen] / scale[:, None, None]

@@ -74,10 +74,10 @@ class AudioCrops:
         self.shares: NDArray[np.float64] = np.array([f.weight * max(f.length / length, 1.0) for f in audio])
         self._kinds = np.array([f.kind for f in audio])
         self._bounds: dict[str | None, NDArray[np.float64]] = {}
-        self._cache: Cache | None = None
+        self.cache: Cache | None = None
         if cache:
             shapes = [(channels, file.length) for file in audio]
-            self._cache = Cache(shapes, torch.float32, lambda n: files.read(audio[n].path, sample_rate, channels)[0])
+            self.cache = Cache(shapes, torch.float32, lambda n: files.read(audio[n].path, sample_rate, channels)[0])
 
     def draw(self, file: int, source: np.random.Generator) -> Float[Tensor, "c t"]:
         """An example that begins with a crop of ``file``; a function of the two arguments.
@@ -85,17 +85,25 @@ class AudioCrops:
         Raises:
             CodecError: this file, or one that it is mixed with, cannot be read.
         """
-        crop = self._crop(file, source)
-        if self.augmentation is None:
-            return crop
-        number, without = self.augmentation.partners(self.audio[file].kind, source)
-        others = [self._crop(self._other(without, source), source) for _ in range(number)]
-        return self.augmentation([crop, *others], source)
+        crops = [self._crop(*choice) for choice in self.choose(file, source)]
+        return crops[0] if self.augmentation is None else self.augmentation(crops, source)
 
-    def _crop(self, file: int, source: np.random.Generator) -> Float[Tensor, "c t"]:
-        start = int(source.integers(max(self.audio[file].length - self.length, 0) + 1))
-        if self._cache is not None and self._cache.holds(file):
-            span = self._cache[file][:, start : start + self.length]
+    def choose(self, file: int, source: np.random.Generator) -> list[tuple[int, int]]:
+        """File and first sample of each part of an example, the first being of ``file``."""
+        chosen = [(file, self._start(file, source))]
+        if self.augmentation is not None:
+            number, without = self.augmentation.partners(self.audio[file].kind, source)
+            for _ in range(number):
+                other = self._other(without, source)
+                chosen.append((other, self._start(other, source)))
+        return chosen
+
+    def _start(self, file: int, source: np.random.Generator) -> int:
+        return int(source.integers(max(self.audio[file].length - self.length, 0) + 1))
+
+    def _crop(self, file: int, start: int) -> Float[Tensor, "c t"]:
+        if self.cache is not None and self.cache.holds(file):
+            span = self.cache[file][:, start : start + self.length]
             return F.pad(span, (0, self.length - span.shape[-1]))
         return files.read_span(self.audio[file].path, start, self.length, self.sample_rate, self.channels)
 

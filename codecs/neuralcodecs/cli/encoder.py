@@ -12,7 +12,7 @@ from torch import Tensor
 from neuralcodecs.bitrates import levels_for, levels_written, varies
 from neuralcodecs.bitstream.coarse import Coarse
 from neuralcodecs.bitstream.metadata import Metadata
-from neuralcodecs.captions import bounded, shortened, with_captions
+from neuralcodecs.captions import bounded, found, with_captions
 from neuralcodecs.cli.jobs import Job
 from neuralcodecs.cli.load import load_model
 from neuralcodecs.codes import Codes
@@ -49,10 +49,8 @@ class Encoder:
         self._caption = None if options.caption is None else bounded(options.caption, self._longest)
 
     def caption_of(self, path: Path) -> bytes:
-        """The user's, else what the data says, as much of it as the model takes."""
-        if self._caption is None and self._longest:
-            return shortened(self.medium.caption(path), self._longest)
-        return self._caption or b""
+        """The user's, else what the data says."""
+        return found(self.codec, path) if self._caption is None else self._caption
 
     def read(self, path: Path) -> tuple[Tensor, SignalInfo] | None:
         """The signal, None for one that is too long to be coded whole."""

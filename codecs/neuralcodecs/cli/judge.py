@@ -114,13 +114,13 @@ def _metrics(
 
 def _tell_ways(options: argparse.Namespace, codecs: dict[str, Codec], files: list[Path], metrics: list[Metric]) -> None:
     """What generative decoders give at several numbers of steps and with several seeds, into ``generative.json``."""
-    from neuralcodecs.evaluation.generative import evaluate_ways, plain, table_of_ways
+    from neuralcodecs.evaluation.generative import SEEDS, STEPS, evaluate_ways, plain, table_of_ways
 
-    found = {}
+    steps, seeds, found = options.steps or STEPS, options.seeds or SEEDS, {}
     for name, codec in codecs.items():
         if codec.decoder.sampling is not None:
             levels = max(options.levels or codec.quantizer.levels)
-            ways = evaluate_ways(codec, files, metrics, levels=levels)
+            ways = evaluate_ways(codec, files, metrics, steps, seeds, levels)
             found[name] = plain(ways)
             print(f"\n{name} by numbers of steps, at {levels} levels\n{table_of_ways(ways, codec.medium.speed_unit)}")
     if found:

@@ -128,6 +128,8 @@ def _evaluate(commands: Commands) -> None:
         "--rate", type=int, metavar="HZ", help="sample rate at which sound of several rates is compared"
     )
     parser.add_argument("--keep", type=int, default=0, metavar="N", help="keep the decodings of the first N files")
+    parser.add_argument("--steps", type=int, nargs="+", help="of generative decoders; default: 1 2 4 8 16")
+    parser.add_argument("--seeds", type=int, nargs="+", help="of generative decoders; default: 0 1 2")
     parser.add_argument("--examples", type=int, default=4, help="files in the comparison picture, 0 for none")
     parser.add_argument("--weights", nargs="+", default=[], metavar="NAME=PATH", help="networks of metrics: lpips, fid")
     _device_options(parser)

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from neuralcodecs.captions import with_found
 from neuralcodecs.codec import Codec
 from neuralcodecs.coding import Coding
 from neuralcodecs.criteria import MetricFailure
@@ -111,7 +112,7 @@ class ModelCandidate(Candidate):
         identity = bytes.fromhex(self.identity)
         with evaluating(self.codec):
             started = time.perf_counter()
-            codes = self.codec.encode(own[None].to(self.codec.device), point.levels)
+            codes = with_found(self.codec, self.codec.encode(own[None].to(self.codec.device), point.levels), path)
             write_codes(target, self.codec, codes, original, identity, coding=self.coding)
             seconds = time.perf_counter() - started
         read, _ = read_codes(target, self.codec, identity)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from neuralcodecs.atomic import atomic
 from neuralcodecs.bitrates import nominal_rates
+from neuralcodecs.captions import with_found
 from neuralcodecs.codec import Codec
 from neuralcodecs.errors import CodecError
 from neuralcodecs.evaluation.measure import evaluating
@@ -42,7 +43,8 @@ def decode_examples(codec: Codec, files: Sequence[Path], levels: Sequence[int] |
                 continue  # the evaluation of the same files names it
             batch = signal[None].to(codec.device)
             counts = levels or codec.quantizer.levels
-            decoded = {n: codec.decode(codec.encode(batch, n))[0].cpu().clamp(-1, 1) for n in counts}
+            coded = {n: with_found(codec, codec.encode(batch, n), path) for n in counts}
+            decoded = {n: codec.decode(codes)[0].cpu().clamp(-1, 1) for n, codes in coded.items()}
             examples.append(Example(path.stem, signal, decoded))
     return examples
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from neuralcodecs.captions import with_found
 from neuralcodecs.codec import Codec
 from neuralcodecs.codes import Codes
 from neuralcodecs.criteria import Metric, MetricFailure
@@ -64,7 +65,8 @@ def evaluate_ways(
                 signal, _ = codec.medium.read(path)
             except CodecError:
                 continue  # the evaluation of the same files names it
-            pairs.append((signal, codec.encode(signal[None].to(codec.device), levels)))
+            codes = codec.encode(signal[None].to(codec.device), levels)
+            pairs.append((signal, with_found(codec, codes, path)))
         if not pairs:
             raise CodecError("none of the files can be read: nothing could be evaluated")
         codec.decode(pairs[0][1], Sampling(steps=1))  # the first run of a network costs more than a step

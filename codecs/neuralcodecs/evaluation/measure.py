@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from neuralcodecs.captions import with_found
 from neuralcodecs.codec import Codec
 from neuralcodecs.codes import Codes
 from neuralcodecs.coding import Coding
@@ -83,7 +84,7 @@ def evaluate(
                 result.unreadable[str(path)] = str(error)
                 continue
             for n in levels:
-                trip = _round_trip(codec, identity, coding, signal, original, n)
+                trip = _round_trip(codec, identity, coding, signal, original, n, path)
                 for histogram, codes in zip(histograms[n], trip.codes["codes"][0], strict=True):
                     histogram += np.bincount(codes.flatten().cpu().numpy(), minlength=len(histogram))
                 result.rows.append(_judge(codec, str(path), signal, n, trip, gathering[n]))
@@ -119,12 +120,13 @@ def _round_trip(
     signal: Float[Tensor, "c *space"],
     original: SignalInfo,
     levels: int,
+    path: Path,
 ) -> _Trip:
     """Signal to file to signal; the file is read back from the disk and its codes compared with those written."""
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "measured.ncs"
         started = time.perf_counter()
-        codes = codec.encode(signal[None].to(codec.device), levels)
+        codes = with_found(codec, codec.encode(signal[None].to(codec.device), levels), path)
         write_codes(target, codec, codes, original, identity, coding=coding)
         encoded = time.perf_counter()
         read, _ = read_codes(target, codec, identity)

@@ -10,6 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from neuralcodecs.layers.paths import asked
+from neuralcodecs.layers.rows import convolve, convolve_transposed
+
 ConvNd = nn.Conv1d | nn.Conv2d | nn.Conv3d
 ConvTransposeNd = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
 Version = tuple[int, ...]
@@ -33,14 +36,8 @@ class Folded:
     def __call__(self, conv: ConvNd | ConvTransposeNd, x: Tensor) -> Tensor:
         if conv.training or torch.is_grad_enabled():
             self._weight = None  # training would not use it
-            return conv(x)
-        weight = self._current(conv)
-        axes = len(conv.kernel_size)
-        if not conv.transposed:
-            return _PLAIN[axes](x, weight, conv.bias, conv.stride, conv.padding, conv.dilation, conv.groups)
-        return _TRANSPOSED[axes](
-            x, weight, conv.bias, conv.stride, conv.padding, conv.output_padding, conv.groups, conv.dilation
-        )
+            return _apply(conv, x, conv.weight) if asked("rows", x) else conv(x)
+        return _apply(conv, x, self._current(conv))
 
     def _current(self, conv: ConvNd | ConvTransposeNd) -> Tensor:
         sources = list(conv.parameters())
@@ -51,3 +48,15 @@ class Folded:
         if self._weight is None or not same or version != self._version:
             self._sources, self._version, self._weight = sources, version, conv.weight.detach()
         return self._weight
+
+
+def _apply(conv: ConvNd | ConvTransposeNd, x: Tensor, weight: Tensor) -> Tensor:
+    axes, bias = len(conv.kernel_size), conv.bias
+    if axes == 1 and asked("rows", x):
+        way = convolve_transposed if conv.transposed else convolve
+        return way(x, weight, bias, conv.stride[0], conv.dilation[0], conv.groups)
+    if not conv.transposed:
+        return _PLAIN[axes](x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
+    return _TRANSPOSED[axes](
+        x, weight, bias, conv.stride, conv.padding, conv.output_padding, conv.groups, conv.dilation
+    )

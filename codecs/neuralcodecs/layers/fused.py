@@ -1,4 +1,4 @@
-"""Chains of pointwise operations as one pass over memory on a GPU; elsewhere as torch has them.
+"""Chains of pointwise operations as one pass over memory where ``layers.paths`` asks for it; else as torch has them.
 
 Feature maps of discriminators are gigabytes per step: what is done to each value costs what reading and writing it
 does.
@@ -15,7 +15,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from neuralcodecs.layers.paths import asked
+
 LARGEST = 2**31 - 2**24  # offsets of the kernels are 32 bits
+LEAST = 1e-8
 _weights_too = True
 
 
@@ -37,21 +40,42 @@ def biased_leaky(
     x: Float[Tensor, "b c *space"], bias: Float[Tensor, " c"], slope: float
 ) -> Float[Tensor, "b c *space"]:
     """``leaky_relu(x + bias)``, computed in place of ``x``, which nothing else may need."""
-    fits = x.numel() < LARGEST and x.is_contiguous(memory_format=torch.channels_last)
-    if x.is_cuda and fits and kernels() is not None:
+    if _one_pass(x) and x.is_contiguous(memory_format=torch.channels_last):
         return _BiasedLeaky.apply(x, bias, slope)
     return F.leaky_relu_(x.add_(bias.to(x.dtype).view(-1, *(1,) * (x.ndim - 2))), slope)
 
 
-def l1_means(
-    target: Float[Tensor, "*shape"], output: Float[Tensor, "*shape"]
-) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """Means of ``|target - output|``, which has a gradient at the output only, and of ``|target|``."""
+def biased(x: Float[Tensor, "b c *space"], bias: Float[Tensor, " c"]) -> Float[Tensor, "b c *space"]:
+    """``x + bias``, computed in place of ``x``, which nothing else may need."""
+    if _one_pass(x) and x.is_contiguous(memory_format=torch.channels_last):
+        return _Biased.apply(x, bias)
+    return x.add_(bias.to(x.dtype).view(-1, *(1,) * (x.ndim - 2)))
+
+
+def snake(x: Float[Tensor, "b c *space"], alpha: Float[Tensor, " c"], tiny: float) -> Float[Tensor, "b c *space"]:
+    """``x + sin(alpha x)^2 / (alpha + tiny)``.
+
+    In one pass it is of the precision of ``x``: between two convolutions under autocast torch's operations would go
+    through fp32 and be rounded by the next. What is kept for the gradient is ``x`` alone, not four arrays of its size.
+    """
+    if _one_pass(x) and x.ndim == 3:
+        return _Snake.apply(x.transpose(1, 2).contiguous().transpose(1, 2), alpha, tiny)
+    column = alpha.view(-1, *(1,) * (x.ndim - 2))
+    return x + (column + tiny).reciprocal() * torch.sin(column * x).square()
+
+
+def l1_distance(target: Float[Tensor, "*shape"], output: Float[Tensor, "*shape"], relative: bool) -> Float[Tensor, ""]:
+    """Mean of ``|target - output|``, by that of ``|target|`` if relative; its gradient is that of the output."""
     target = target.detach()
-    fits = 0 < output.numel() < LARGEST and _same_memory(target, output)
-    if output.is_cuda and fits and kernels() is not None:
-        return _L1Means.apply(target, output)
-    return (target - output).abs().mean(), target.abs().mean()
+    if _one_pass(output) and output.numel() and _same_memory(target, output):
+        difference, size = _L1Means.apply(target, output)
+        return difference / size.clamp_min(LEAST) if relative else difference
+    distance = (target - output).abs().mean()
+    return distance / target.abs().mean().clamp_min(LEAST) if relative else distance
+
+
+def _one_pass(x: Tensor) -> bool:
+    return asked("fused", x) and x.numel() < LARGEST and kernels() is not None
 
 
 @cache
@@ -87,9 +111,40 @@ class _BiasedLeaky(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, None]:
         (y,) = ctx.saved_tensors
         inside = torch.ops.aten.leaky_relu_backward(gradient, y, ctx.slope, True)
-        axes = [axis for axis in range(inside.ndim) if axis != 1]
-        wanted = _weights_too and ctx.needs_input_grad[1]
-        return inside, inside.sum(axes, dtype=torch.float32).to(ctx.dtype) if wanted else None, None
+        return inside, _over_positions(inside, ctx.dtype) if _weights_too and ctx.needs_input_grad[1] else None, None
+
+
+class _Biased(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, bias: Tensor) -> Tensor:
+        kernels().biased_leaky_(x, bias, 1.0)
+        ctx.mark_dirty(x)
+        ctx.dtype = bias.dtype
+        return x
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None]:
+        return gradient, _over_positions(gradient, ctx.dtype) if _weights_too and ctx.needs_input_grad[1] else None
+
+
+def _over_positions(gradient: Tensor, dtype: torch.dtype) -> Tensor:
+    """Sum over all axes but the channels, in fp32."""
+    return gradient.sum([axis for axis in range(gradient.ndim) if axis != 1], dtype=torch.float32).to(dtype)
+
+
+class _Snake(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, alpha: Tensor, tiny: float) -> Tensor:
+        ctx.save_for_backward(x, alpha)
+        ctx.tiny = tiny
+        return kernels().snake(x, alpha, tiny)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        x, alpha = ctx.saved_tensors
+        gradient = gradient.transpose(1, 2).contiguous().transpose(1, 2)
+        at_x, at_alpha = kernels().snake_gradients(gradient, x, alpha, ctx.tiny)
+        return at_x, at_alpha.to(alpha.dtype), None
 
 
 class _L1Means(torch.autograd.Function):

@@ -41,6 +41,44 @@ def _l1_gradient(a: Any, b: Any, scale: Any, out: Any, n: Any, BLOCK: tl.constex
     tl.store(out + offsets, sign, mask=inside)
 
 
+@triton.jit  # type: ignore[untyped-decorator]
+def _snake(x: Any, alpha: Any, out: Any, n: Any, channels: Any, tiny: Any, BLOCK: tl.constexpr) -> None:
+    offsets = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    inside = offsets < n
+    value = tl.load(x + offsets, mask=inside, other=0.0).to(tl.float32)
+    frequency = tl.load(alpha + offsets % channels, mask=inside, other=1.0).to(tl.float32)
+    wave = tl.sin(frequency * value)
+    tl.store(out + offsets, value + wave * wave / (frequency + tiny), mask=inside)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _snake_gradients(
+    gradient: Any,
+    x: Any,
+    alpha: Any,
+    at_x: Any,
+    at_alpha: Any,
+    rows: Any,
+    channels: Any,
+    tiny: Any,
+    ROWS: tl.constexpr,
+    WIDTH: tl.constexpr,
+) -> None:
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    channel = tl.program_id(1) * WIDTH + tl.arange(0, WIDTH)
+    inside = (row[:, None] < rows) & (channel[None, :] < channels)
+    offsets = row[:, None] * channels + channel[None, :]
+    value = tl.load(x + offsets, mask=inside, other=0.0).to(tl.float32)
+    upstream = tl.load(gradient + offsets, mask=inside, other=0.0).to(tl.float32)
+    frequency = tl.load(alpha + channel, mask=channel < channels, other=1.0).to(tl.float32)[None, :]
+    inverse = 1.0 / (frequency + tiny)
+    wave = tl.sin(frequency * value)
+    double = 2.0 * wave * tl.cos(frequency * value)
+    tl.store(at_x + offsets, upstream * (1.0 + double * frequency * inverse), mask=inside)
+    parts = upstream * (double * value - wave * wave * inverse) * inverse
+    tl.store(at_alpha + tl.program_id(0) * channels + channel, tl.sum(parts, axis=0), mask=channel < channels)
+
+
 def biased_leaky_(x: Tensor, bias: Tensor, slope: float) -> None:
     """``leaky_relu(x + bias)`` in place; channels are what changes fastest in memory."""
     n = x.numel()
@@ -62,3 +100,25 @@ def l1_gradient(a: Tensor, b: Tensor, scale: Tensor) -> Tensor:
     if n:
         _l1_gradient[(triton.cdiv(n, BLOCK),)](a, b, scale, out, n, BLOCK=BLOCK)
     return out
+
+
+def snake(x: Tensor, alpha: Tensor, tiny: float) -> Tensor:
+    """``x + sin(alpha x)^2 / (alpha + tiny)`` like ``x``, whose channels are what changes fastest in memory."""
+    out, n = torch.empty_like(x), x.numel()
+    if n:
+        _snake[(triton.cdiv(n, BLOCK),)](x, alpha, out, n, len(alpha), tiny, BLOCK=BLOCK)
+    return out
+
+
+def snake_gradients(gradient: Tensor, x: Tensor, alpha: Tensor, tiny: float) -> tuple[Tensor, Tensor]:
+    """Gradients at ``x`` and at ``alpha`` (fp32); ``gradient`` lies in memory as ``x`` does."""
+    channels, at_x = len(alpha), torch.empty_like(x)
+    rows = x.numel() // channels
+    width = min(64, triton.next_power_of_2(channels))
+    height = BLOCK // width
+    blocks = triton.cdiv(rows, height)
+    at_alpha = torch.zeros(blocks, channels, device=x.device)
+    if rows:
+        grid = (blocks, triton.cdiv(channels, width))
+        _snake_gradients[grid](gradient, x, alpha, at_x, at_alpha, rows, channels, tiny, ROWS=height, WIDTH=width)
+    return at_x, at_alpha.sum(0)

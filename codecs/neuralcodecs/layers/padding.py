@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from neuralcodecs.layers.rows import are_rows, padded
+
 PadMode = Literal["constant", "reflect", "replicate"]
 
 
@@ -22,16 +24,20 @@ def pad(
     """
     if not any(left or right for left, right in amounts):
         return signal
+    if mode == "constant" and are_rows(signal):
+        return padded(signal, *amounts[0], reflect=False)
     if mode != "reflect":
         return F.pad(signal, _last_axis_first(amounts), mode)
     lengths = signal.shape[2:]
     missing = [max(0, max(sides) - n + 1) for n, sides in zip(lengths, amounts, strict=True)]
+    if not any(missing) and are_rows(signal):
+        return padded(signal, *amounts[0], reflect=True)
     if not any(missing):
         return F.pad(signal, _last_axis_first(amounts), mode)
     longer = F.pad(signal, _last_axis_first([(0, m) for m in missing]))
-    padded = F.pad(longer, _last_axis_first(amounts), mode)
-    kept = (slice(0, n - m) for n, m in zip(padded.shape[2:], missing, strict=True))
-    return padded[(slice(None), slice(None), *kept)]
+    wider = F.pad(longer, _last_axis_first(amounts), mode)
+    kept = (slice(0, n - m) for n, m in zip(wider.shape[2:], missing, strict=True))
+    return wider[(slice(None), slice(None), *kept)]
 
 
 def pad_to(signal: Float[Tensor, "b c *space"], shape: tuple[int, ...]) -> Float[Tensor, "b c *padded"]:

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from neuralcodecs.layers.conv import Conv, TransposedConv
 from neuralcodecs.layers.folded import ConvNd
+from neuralcodecs.layers.fused import snake
 from neuralcodecs.layers.streamed import Chain, Pointwise, State, Streamed, aligned
 
 TINY = 1e-9  # the published guard against a frequency of 0
@@ -19,8 +20,7 @@ class Snake(Pointwise):
         self.alpha = nn.Parameter(torch.ones(channels))
 
     def forward(self, x: Float[Tensor, "b c *space"]) -> Float[Tensor, "b c *space"]:
-        alpha = self.alpha.view(-1, *(1,) * (x.ndim - 2))
-        return x + (alpha + TINY).reciprocal() * torch.sin(alpha * x).square()
+        return snake(x, self.alpha, TINY)
 
 
 class SnakeUnit(Streamed):

@@ -128,6 +128,10 @@ class Captioned(Quantizer):
     def alphabet(self, levels: int) -> Shape:
         return self.quantizer.alphabet(levels)
 
+    @property
+    def settled(self) -> bool:
+        return self.quantizer.settled
+
     def update(self) -> None:
         self.quantizer.update()
 

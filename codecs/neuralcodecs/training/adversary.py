@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from neuralcodecs.criteria import Discriminator, Verdict
-from neuralcodecs.layers.fused import l1_means
+from neuralcodecs.layers.fused import l1_distance
 from neuralcodecs.training.games import Game, Hinge, Regularizer
 from neuralcodecs.training.seeds import derive
 from neuralcodecs.training.terms import Output, Term, Terms
@@ -30,8 +30,7 @@ def feature_distance(real: list[Verdict], fake: list[Verdict], relative: bool) -
     distances = []
     for real_verdict, fake_verdict in zip(real, fake, strict=True):
         for a, b in zip(real_verdict.features, fake_verdict.features, strict=True):
-            distance, size = l1_means(a, b)
-            distances.append(distance / size.clamp_min(1e-8) if relative else distance)
+            distances.append(l1_distance(a, b, relative))
     return torch.stack(distances).mean()
 
 

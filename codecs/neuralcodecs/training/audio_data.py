@@ -1,14 +1,18 @@
 """Audio for training: folders and manifests of files as batches of crops."""
 
+from typing import cast
+
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from neuralcodecs.audio.augment import Augmentation
 from neuralcodecs.audio.dataset import AudioCentres, AudioCrops, scan
 from neuralcodecs.audio.medium import Audio
+from neuralcodecs.audio.resident import ResidentCrops
 from neuralcodecs.errors import CodecError
 from neuralcodecs.sources import Entry, Source
 from neuralcodecs.training.data import Examples, Loading, SignalDataModule
+from neuralcodecs.training.stream import Join
 
 VALIDATION_SECONDS = 10.0
 """Longest part of a file that is validated: its middle."""
@@ -55,6 +59,10 @@ class AudioDataModule(SignalDataModule):
         audio, failed = scan(found, rate)
         self.stop_if_none(len(audio), failed)
         return AudioCrops(audio, rate, channels, self.length, self.augmentation, self.loading.cache), failed
+
+    def resident(self, examples: Examples) -> tuple[Examples, Join]:
+        held = ResidentCrops(cast(AudioCrops, examples), self.device)
+        return held, held.join
 
     def validation_examples(self, found: list[Entry]) -> tuple[Dataset[Tensor], list[str]]:
         audio, failed = scan(found, self.medium.rate)

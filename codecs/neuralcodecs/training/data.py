@@ -1,6 +1,5 @@
 """What audio and image data share: sources, workers, bad files, validation, resume."""
 
-import signal
 import time
 import warnings
 from abc import ABC, abstractmethod
@@ -15,9 +14,8 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from neuralcodecs.errors import CodecError
 from neuralcodecs.sources import Entry, Source, entries
-from neuralcodecs.threads import one_thread
-from neuralcodecs.training.seeds import derive
-from neuralcodecs.training.stream import REPLACEMENTS, Batch, BatchStream, Examples, Shard
+from neuralcodecs.training.collate import Collate, Numbered, leave_signals_to_the_trainer
+from neuralcodecs.training.stream import REPLACEMENTS, Batch, BatchStream, Delivery, Examples, Join, Shard
 
 __all__ = ["Batch", "Examples", "Loading", "SignalDataModule", "TrainLoader"]
 
@@ -36,12 +34,14 @@ class Loading:
         seed: of the order and of every random choice in the data, at least 0.
         cache: decode all training files at the start and hold them in memory.
         max_bad: share of unreadable files above which the run stops.
+        resident: hold the cached set on the training device and cut batches there (audio). Not yet run on a GPU.
     """
 
     workers: int = 2
     seed: int = 0
     cache: bool = False
     max_bad: float = 0.1
+    resident: bool = False
 
 
 class TrainLoader:
@@ -56,17 +56,7 @@ class TrainLoader:
         self.shard = shard
 
     def __iter__(self) -> Iterator[Batch]:
-        loading = self.module.loading
-        loader = iter(
-            DataLoader(
-                BatchStream(self.examples, loading.seed, self.shard, self.module.next_batch),
-                batch_size=None,
-                num_workers=loading.workers,
-                pin_memory=torch.cuda.is_available(),
-                prefetch_factor=4 if loading.workers else None,
-                worker_init_fn=_leave_signals_to_the_trainer,
-            )
-        )
+        loader = self._deliveries()
         while True:
             asked = time.perf_counter()
             batch, failed = next(loader)
@@ -75,6 +65,22 @@ class TrainLoader:
             if batch is None:
                 raise CodecError(f"{REPLACEMENTS} files in a row cannot be read, the last: {failed[-1]}")
             yield batch
+
+    def _deliveries(self) -> Iterator[Delivery]:
+        loading, start = self.module.loading, self.module.next_batch
+        if loading.resident:
+            examples, join = self.module.resident(self.examples)
+            return iter(BatchStream(examples, loading.seed, self.shard, start, join))
+        return iter(
+            DataLoader(
+                BatchStream(self.examples, loading.seed, self.shard, start),
+                batch_size=None,
+                num_workers=loading.workers,
+                pin_memory=torch.cuda.is_available(),
+                prefetch_factor=4 if loading.workers else None,
+                worker_init_fn=leave_signals_to_the_trainer,
+            )
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Empty: the position is the data module's. Without it Lightning warns that resuming would be unreliable."""
@@ -128,6 +134,15 @@ class SignalDataModule(L.LightningDataModule, ABC):
     def extent(self, shape: tuple[int, ...]) -> float:
         """Size of a signal of ``shape`` (its axes after channels) in ``unit``."""
 
+    def resident(self, examples: Examples) -> tuple[Examples, Join]:
+        """What draws on the host and makes batches on the training device. Raises CodecError where it cannot."""
+        raise CodecError(f"{type(self).__name__} holds no set on the device: set loading.resident to false")
+
+    @property
+    def device(self) -> torch.device:
+        """That of training."""
+        return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
+
     @property
     def validation_batch_size(self) -> int:
         return self.batch_size
@@ -156,14 +171,14 @@ class SignalDataModule(L.LightningDataModule, ABC):
         rank, ranks = self._rank()
         size = self.validation_batch_size
         return DataLoader(
-            _Numbered(self._validation),
+            Numbered(self._validation),
             size,
             sampler=DistributedSampler(self._validation, ranks, rank, shuffle=False),
             num_workers=self.loading.workers,
-            collate_fn=_Collate(size * ranks),
+            collate_fn=Collate(size * ranks),
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.loading.workers > 0,
-            worker_init_fn=_leave_signals_to_the_trainer,
+            worker_init_fn=leave_signals_to_the_trainer,
         )
 
     def test_dataloader(self) -> DataLoader[tuple[int, Tensor]]:
@@ -213,37 +228,3 @@ class SignalDataModule(L.LightningDataModule, ABC):
 
     def _rank(self) -> tuple[int, int]:
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
-
-
-def _leave_signals_to_the_trainer(worker: int) -> None:
-    """Schedulers and ``timeout`` signal every process of a job: a worker that died of it would take the run down before
-    it has saved. Workers end when the training process does."""
-    for number in (signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)
-
-
-class _Numbered(Dataset[tuple[int, Tensor]]):
-    def __init__(self, signals: Dataset[Tensor]) -> None:
-        self.signals = signals
-
-    def __len__(self) -> int:
-        return len(self.signals)  # type: ignore[arg-type]
-
-    def __getitem__(self, index: int) -> tuple[int, Tensor]:
-        with one_thread():
-            return index, self.signals[index]
-
-
-class _Collate:
-    def __init__(self, per_step: int) -> None:
-        self.per_step = per_step
-
-    def __call__(self, items: list[tuple[int, Tensor]]) -> Batch:
-        signals = [signal for _, signal in items]
-        shapes = tuple(tuple(signal.shape[1:]) for signal in signals)
-        largest = (max(axis) for axis in zip(*shapes, strict=True))
-        padded = signals[0].new_zeros((len(signals), len(signals[0]), *largest))
-        for row, item, shape in zip(padded, signals, shapes, strict=True):
-            row[(slice(None), *(slice(n) for n in shape))] = item
-        index = items[0][0] // self.per_step
-        return Batch(padded, index, derive(index), shapes)

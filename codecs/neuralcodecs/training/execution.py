@@ -1,5 +1,7 @@
 """How the work of a training step is launched: by Python, kernel after kernel, or recorded once and replayed.
 
+``Graphs`` has not been run on a GPU yet: it is in no config of this repository, and its tests on a CPU use stubs.
+
 A step of a small codec is thousands of kernels that a GPU finishes sooner than Python can launch them. A CUDA graph of
 all of them (forward, losses, game, balance, gradients) is one launch: the same kernels on the same numbers. What is
 recorded cannot ask the host anything, so whatever Python decides in a step is part of the graph's key.
@@ -15,6 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from neuralcodecs.layers.paths import Path, gpu_paths
 from neuralcodecs.training.terms import Term, Terms
 
 
@@ -45,12 +48,20 @@ class Execution(ABC):
 
 
 class Eager(Execution):
-    """By Python."""
+    """By Python.
+
+    Args:
+        paths: ways to compute on a GPU that are off by default (``neuralcodecs.layers.paths``).
+    """
+
+    def __init__(self, paths: tuple[Path, ...] = ()) -> None:
+        self.paths = tuple(paths)
 
     def __call__(
         self, compute: Compute, signal: Tensor, parameters: Sequence[nn.Parameter], key: Hashable, settled: bool
     ) -> Computed:
-        return compute(signal)
+        with gpu_paths(self.paths):
+            return compute(signal)
 
 
 class Graphs(Execution):
@@ -63,9 +74,11 @@ class Graphs(Execution):
     Args:
         warm_up: times that Python runs each kind of step first, at least 1.
         most: graphs; further kinds of steps are left to Python.
+        paths: ways to compute on a GPU that are off by default (``neuralcodecs.layers.paths``).
     """
 
-    def __init__(self, warm_up: int = 3, most: int = 24) -> None:
+    def __init__(self, warm_up: int = 3, most: int = 24, paths: tuple[Path, ...] = ()) -> None:
+        self.paths = tuple(paths)
         self.warm_up = max(1, warm_up)
         self.most = most
         self._seen: Counter[Hashable] = Counter()
@@ -74,6 +87,12 @@ class Graphs(Execution):
         self._off = False
 
     def __call__(
+        self, compute: Compute, signal: Tensor, parameters: Sequence[nn.Parameter], key: Hashable, settled: bool
+    ) -> Computed:
+        with gpu_paths(self.paths):
+            return self._run(compute, signal, parameters, key, settled)
+
+    def _run(
         self, compute: Compute, signal: Tensor, parameters: Sequence[nn.Parameter], key: Hashable, settled: bool
     ) -> Computed:
         if not settled or not self._possible(signal):

@@ -41,6 +41,8 @@ class Optimization:
         codec: settings of the codec's group, or of that of the prior which is trained on a codec's codes.
         discriminator: settings of the discriminator's group.
         patience: consecutive non-finite steps after which training stops; each of them is skipped.
+        postpone: leave the skipping to a fused optimizer on a GPU, so that the host waits for no step and counts it one
+            later; codebooks then still learn from what is finite in it. Not yet run on a GPU.
     """
 
     def __init__(
@@ -50,11 +52,13 @@ class Optimization:
         codec: OptimizerGroup | None = None,
         discriminator: OptimizerGroup | None = None,
         patience: int = 10,
+        postpone: bool = False,
     ) -> None:
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.groups = {"codec": codec or OptimizerGroup(), "discriminator": discriminator or OptimizerGroup()}
         self.patience = patience
+        self.postpone = postpone
 
 
 class Optimized(L.LightningModule, ABC):
@@ -103,10 +107,7 @@ class Optimized(L.LightningModule, ABC):
         }
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Take the gradients away from whoever must not move: all after a non-finite step, and who rests.
-
-        A fused optimizer on a GPU leaves such a step out by itself; codebooks then still learn from what is finite.
-        """
+        """Take the gradients away from whoever must not move: all after a non-finite step, and who rests."""
         groups = self.parameter_groups()
         gradients = [p.grad for parameters in groups.values() for p in parameters if p.grad is not None]
         if self._leaves_out(optimizer):
@@ -120,12 +121,10 @@ class Optimized(L.LightningModule, ABC):
                 parameter.grad = None  # with no gradient at all, Adam's moments rest too
 
     def _leaves_out(self, optimizer: Optimizer) -> bool:
-        """Whether the optimizer skips a step by a flag on the device, so that the host need not wait for it.
-
-        Fused ones do; with a gradient scaler (fp16) that flag is the scaler's.
-        """
+        """Whether the optimizer is to skip steps by a flag on the device; a scaler's (fp16) is its own."""
         fused = all(group.get("fused") for group in optimizer.param_groups)
-        return fused and self.device.type == "cuda" and self.trainer.precision != "16-mixed"
+        possible = fused and self.device.type == "cuda" and self.trainer.precision != "16-mixed"
+        return self.optimization.postpone and possible
 
     def configure_gradient_clipping(
         self,

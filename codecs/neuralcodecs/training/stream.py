@@ -1,7 +1,7 @@
 """Training batches as a function of their number: read, replaced where a file fails, and equal for any workers."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -61,14 +61,19 @@ class Delivery(NamedTuple):
     failed: tuple[str, ...]
 
 
+Join = Callable[[list[Tensor]], Tensor]
+"""What the examples of a batch, or what was drawn for each, are put together by."""
+
+
 class BatchStream(IterableDataset[Delivery]):
     """Batches ``start``, ``start + 1`` ... of the run.
 
     An unreadable file does not raise: an exception would reach the training process with a worker's traceback.
     """
 
-    def __init__(self, examples: Examples, seed: int, shard: Shard, start: int) -> None:
+    def __init__(self, examples: Examples, seed: int, shard: Shard, start: int, join: Join = torch.stack) -> None:
         self.examples = examples
+        self.join = join
         self.order = DrawOrder(examples.shares, seed)
         self.shard = shard
         self.start = start
@@ -87,7 +92,7 @@ class BatchStream(IterableDataset[Delivery]):
         good = [example for example in drawn if example is not None]
         if len(good) < len(drawn):
             return Delivery(None, tuple(failed))
-        signals = torch.stack([signal for signal, _ in good])
+        signals = self.join([signal for signal, _ in good])
         captions = tuple(self.examples.captions[file] for _, file in good) if self.examples.captions else ()
         return Delivery(Batch(signals, index, derive(self.order.seed, index), captions=captions), tuple(failed))
 

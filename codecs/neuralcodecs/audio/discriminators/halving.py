@@ -9,10 +9,12 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from neuralcodecs.layers.paths import asked
+
 
 def unbiased(conv: nn.Conv2d, x: Float[Tensor, "b c n f"]) -> Float[Tensor, "b d n g"]:
-    """Convolution without its bias; on a GPU over pairs of bins where it halves them (elsewhere strides are cheap)."""
-    if x.is_cuda and conv.stride == (1, 2):
+    """Convolution without its bias; over pairs of bins where it halves them and ``layers.paths`` asks for it."""
+    if conv.stride == (1, 2) and asked("pairs", x):
         return in_pairs(x, conv.weight, conv.dilation[0])
     return F.conv2d(x, conv.weight, None, conv.stride, conv.padding, conv.dilation)
 

@@ -15,6 +15,7 @@ from neuralcodecs.audio.spectral import STFT
 from neuralcodecs.criteria import Discriminator, Verdict
 from neuralcodecs.errors import CodecError
 from neuralcodecs.layers.fused import biased_leaky
+from neuralcodecs.layers.paths import asked
 
 DILATIONS = (1, 2, 4)
 
@@ -77,9 +78,9 @@ class ConvStack(nn.Module):
     def forward(self, x: Float[Tensor, "b k *space"]) -> list[Tensor]:
         outputs = []
         for conv in cast(Iterable[nn.Conv2d], self.convs):
-            # on a GPU a pass over memory costs more than a convolution: bias and activation are one
-            if x.is_cuda and conv.bias is not None:
-                x = biased_leaky(unbiased(conv, x), conv.bias, self.slope)
+            if conv.bias is not None and (asked("pairs", x) or asked("fused", x)):
+                y = unbiased(conv, x).contiguous(memory_format=torch.channels_last)
+                x = biased_leaky(y, conv.bias, self.slope)
             else:
                 x = leaky_relu_(conv(x), self.slope)
             outputs.append(x)
