@@ -5,7 +5,7 @@
 Prints per level: bit/pixel written and estimated (by the densities that training used), PSNR, MS-SSIM, milliseconds to
 decode one picture (file to signal) on the device and on the CPU, kMAC per pixel of the decoder. With --refine STEPS
 also of refined files, and beside them plain ones of the same pictures, as many as fit before --refine-until. Files are
-written on the device and read on the CPU: codes that differ are counted. The learning rate rises for a fiftieth of the
+written on the device and read on the CPU: codes that differ are counted. The learning rate rises for a twentieth of the
 minutes and falls along a cosine; latents start --gain times as large, and distortion counts --boost times as much for
 the first fifth, so that a short training begins with pictures, not with rounded-off nothing. No average of weights.
 """
@@ -36,7 +36,7 @@ from neuralcodecs.quantizers.hyper_coding import HALF
 from neuralcodecs.quantizers.hyperprior import Hyperprior
 from neuralcodecs.refining import refined
 
-WARM_UP, BOOSTED = 0.02, 0.2
+WARM_UP, BOOSTED = 0.05, 0.2
 
 
 def train(codec: Codec, pictures: list[Tensor], lambdas: list[float], options: argparse.Namespace) -> int:
