@@ -99,9 +99,10 @@ def report(name: str, options: argparse.Namespace, precision: str, ceilings: Cei
         audio = 1e3 * options.batch * options.seconds
         theirs, ours = figures
         floor = ceilings.floor(operations(job), weights + signal.numel() * signal.element_size())
+        memory = [f" {figure.gib:.2f} GiB" if CUDA else "" for figure in (theirs, ours)]
         print(
-            f"{name} {work} {precision}: published {audio / theirs.ms:.0f} x real time {theirs.gib:.2f} GiB, "
-            f"ours {audio / ours.ms:.0f} x {ours.gib:.2f} GiB, ratio {theirs.ms / ours.ms:.2f}; "
+            f"{name} {work} {precision}: published {audio / theirs.ms:.0f} x real time{memory[0]}, "
+            f"ours {audio / ours.ms:.0f} x{memory[1]}, ratio {theirs.ms / ours.ms:.2f}; "
             f"floor {audio / floor:.0f} x" + (f"; with gpu_paths {audio / other.ms:.0f} x" if other else ""),
             flush=True,
         )

@@ -7,7 +7,6 @@ most, host synchronisations, and the step as it is, as a graph, and with parts c
 """
 
 import argparse
-import gc
 import time
 import traceback
 import warnings
@@ -15,6 +14,7 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
+from measure import CUDA, DEVICE, Job, clocked, replayed
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
@@ -31,9 +31,6 @@ from neuralcodecs.training.combine import gradient_at
 from neuralcodecs.training.terms import Output
 
 RATE, LEVELS = 24000, 8
-CUDA = torch.cuda.is_available()
-DEVICE = torch.device("cuda" if CUDA else "cpu")
-Job = Callable[[], object]
 
 
 class Setup:
@@ -125,48 +122,11 @@ class Setup:
         }
 
 
-def milliseconds(job: Job, repeats: int = 5 if CUDA else 1, warm_up: int = 2 if CUDA else 0) -> float:
-    for _ in range(warm_up):
-        job()
-    times = []
-    for _ in range(repeats):
-        if not CUDA:
-            started = time.perf_counter()
-            job()
-            times.append(1e3 * (time.perf_counter() - started))
-            continue
-        first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        torch.cuda.synchronize()
-        first.record()
-        job()
-        last.record()
-        last.synchronize()
-        times.append(first.elapsed_time(last))
-    return sorted(times)[len(times) // 2]
-
-
-def graph(job: Job) -> Job:
-    """The job as a CUDA graph; on the CPU the job itself."""
-    if not CUDA:
-        return job
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(3):
-            job()
-    torch.cuda.current_stream().wait_stream(stream)
-    gc.collect()
-    recorded = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(recorded):
-        job()
-    return recorded.replay
-
-
 def row(name: str, *jobs: Callable[[], Job]) -> None:
     cells = []
     for make in jobs:
         try:
-            cells.append(f"{milliseconds(make()):8.2f}")
+            cells.append(f"{clocked(make(), *((5, 2) if CUDA else (1, 0))).ms:8.2f}")
         except Exception as error:
             cells.append(f"[{type(error).__name__}: {str(error).strip().splitlines()[0][:150]}]")
             if CUDA:
@@ -210,58 +170,6 @@ def synchronisations(job: Job) -> None:
     print(f"host synchronisations in a step: {len(places)} places {sorted(places)[:12]}")
 
 
-def layouts(batch: int, seconds: float, precision: str) -> dict[str, Job]:
-    """The encoder's convolutions (the same operations, padded by the convolution), and as 2-D ones, channels last."""
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    sizes, width = [(1, 32, 7, 1)], 32
-    for ratio in (2, 4, 5, 8):
-        sizes += [(width, width // 2, 3, 1), (width // 2, width, 1, 1), (width, width, 1, 1)]
-        sizes.append((width, 2 * width, 2 * ratio, ratio))
-        width *= 2
-
-    def chain(flat: bool) -> Job:
-        layers: list[nn.Module] = []
-        for inside, outside, kernel, stride in sizes:
-            padding = (kernel - stride) // 2
-            if flat:
-                layers.append(nn.Conv2d(inside, outside, (1, kernel), (1, stride), (0, padding)))
-            else:
-                layers.append(nn.Conv1d(inside, outside, kernel, stride, padding))
-            layers.append(nn.ELU())
-        net = nn.Sequential(*layers).to(DEVICE, dtype)
-        x = torch.randn(batch, 1, round(seconds * RATE), device=DEVICE, dtype=dtype)
-        if flat:
-            net, x = net.to(memory_format=torch.channels_last), x[:, :, None]
-
-        def run() -> None:
-            torch.autograd.grad(net(x).sum(), list(net.parameters()))
-
-        return run
-
-    return {"encoder's convolutions and ELU alone": chain(False), "  as 2-D, channels last": chain(True)}
-
-
-def coding(setup: Setup, batch: int, seconds: float) -> dict[str, Job]:
-    """Encoder and decoder of a batch to be coded."""
-    audio = 0.1 * torch.randn(batch, 1, round(seconds * RATE), device=DEVICE)
-    with torch.no_grad():
-        latents = setup.codec.encoder(audio)
-    jobs: dict[str, Job] = {}
-    for precision in ("32", "bf16") if CUDA else ("32",):
-
-        @torch.no_grad()
-        def run(part: nn.Module, x: Tensor, precision: str = precision) -> None:
-            with torch.autocast(DEVICE.type, torch.bfloat16, enabled=precision == "bf16"):
-                part(x)
-
-        size = f"{batch} x {seconds} s, {precision}"
-        jobs[f"encoder, {size}"] = partial(run, setup.codec.encoder, audio)
-        jobs[f"  its LSTM, {size}"] = partial(run, setup.codec.encoder.layers[13], latents.repeat(1, 4, 1))
-        jobs[f"decoder, {size}"] = partial(run, setup.codec.decoder, latents)
-        jobs[f"quantizer, {size}"] = partial(setup.codec.quantizer.encode, latents, LEVELS)
-    return jobs
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=64 if CUDA else 1)
@@ -285,11 +193,11 @@ def look(setup: Setup, options: argparse.Namespace) -> None:
     row("whole step, cudnn.benchmark on", lambda: setup.step)
     print(f"  launched by Python in {launched(setup.step):.1f}", flush=True)
     synchronisations(setup.step)
-    row("whole step as a graph", lambda: graph(setup.step))
+    row("whole step as a graph", lambda: replayed(setup.step))
     kernels(setup.step)
     print(f"\n{'part':44s}    eager    graph")
     for name, job in setup.parts().items():
-        row(name, lambda job=job: job, lambda job=job: graph(job))
+        row(name, lambda job=job: job, lambda job=job: replayed(job))
     setup.optimizer.zero_grad()
     compiled = {
         "encoder": setup.codec.encoder,
@@ -306,9 +214,9 @@ def look(setup: Setup, options: argparse.Namespace) -> None:
         if name.startswith("stacks"):
             for scale in setup.adversary.discriminator.scales:
                 scale.stack.compile(dynamic=False)
-        row(f"whole step, {name} compiled too: eager, graph", lambda: setup.step, lambda: graph(setup.step))
+        row(f"whole step, {name} compiled too: eager, graph", lambda: setup.step, lambda: replayed(setup.step))
         print(f"  {time.perf_counter() - started:.0f} s", flush=True)
-    row("  parts then: encoder, decoder", *(partial(graph, setup.parts()[n]) for n in [*setup.parts()][0:3:2]))
+    row("  parts then: encoder, decoder", *(partial(replayed, setup.parts()[n]) for n in [*setup.parts()][0:3:2]))
 
 
 if __name__ == "__main__":
