@@ -75,7 +75,7 @@ def _defaults() -> int:
                     "--out",
                     str(DEFAULTS / data.parts[1]),
                     "--limit",
-                    "2",
+                    "1",
                     "--examples",
                     "0",
                 ]
