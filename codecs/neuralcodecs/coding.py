@@ -158,7 +158,9 @@ def _prior(codec: "Codec", name: str) -> StreamCoder | None:
 
 def _coarse(name: str, prior: StreamCoder | None, coarse: Coarse) -> StreamCoder:
     if prior is None or not prior.predicts:
-        raise CodecError(f"--coarse: the {name} prior predicts no levels, that takes an autoregressive learned one")
+        raise CodecError(
+            f"--coarse: the {name} prior predicts no levels, that takes an autoregressive learned one of all"
+        )
     return CoarseCoder(prior, coarse)
 
 

@@ -15,6 +15,7 @@ from neuralcodecs.bitstream import Coders, Header, Reader
 from neuralcodecs.bitstream.coarse import Coarse, coarse_of
 from neuralcodecs.coding import Coding
 from neuralcodecs.files import check_header, read_codes, write_codes
+from neuralcodecs.layered_coder import LayeredPriorCoder
 from neuralcodecs.lm.orders import Masked
 from neuralcodecs.masked_coder import MaskedPriorCoder
 from neuralcodecs.medium import SignalInfo
@@ -62,6 +63,13 @@ def _codings() -> Iterator[tuple[str, Codec, str | None, Coarse | None]]:
         yield f"{name} learned", codec, "learned", None
         yield f"{name} coarse", codec, "learned", Coarse(1, 77)
     yield "static", codec, "static", None
+    first = ParallelTransformer(alphabet[:2], 16, 2, 1, 20)
+    layered = LayeredPriorCoder(
+        LearnedPriorCoder(first.export(), alphabet[:2]), StaticPriorCoder(StaticPrior((60, 60)))
+    )
+    other = make_codec()
+    other.attach("learned", layered)
+    yield "layered", other, "learned", None
     yield "adaptive", codec, "adaptive", None
     codec = picture_codec()
     prior = MaskedTransformer(codec.quantizer.codebook_sizes, Masked(3), 2, 16, 2, 1, 2)

@@ -57,7 +57,7 @@ def test_a_badly_rounded_prior_is_fine_tuned(spoiled: TokenTransformer, codes: T
     assert integer > 1.01 * plain  # ten times what may be lost
     assert aware == pytest.approx(integer, rel=2e-4)  # it is what the network is trained on
     tuned = copy.deepcopy(spoiled)
-    fine_tune(tuned, batches(), 40)
+    fine_tune(tuned, batches(), 60)
     again = bits(tuned, codes)
     assert again[2] - plain < 0.5 * (integer - plain)
     assert again[1] == pytest.approx(again[2], rel=2e-4)

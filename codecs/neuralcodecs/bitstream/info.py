@@ -15,6 +15,7 @@ CODERS = {
     3: "learned prior",
     4: "masked prior",
     5: "coarse levels",
+    6: "layered priors",
 }
 """By the number in the header; others belong to codecs that bring their own."""
 
