@@ -54,7 +54,7 @@ def demo() -> int:
 
 
 def _defaults() -> int:
-    """A recording and a picture to files and back without naming a model, and what two of each keep."""
+    """A recording and a picture to files and back without naming a model, and what one of each keeps."""
     if not SHIPPED.is_dir():
         print("no default models in this tree: only training is shown", flush=True)
         return 0
@@ -75,7 +75,7 @@ def _defaults() -> int:
                     "--out",
                     str(DEFAULTS / data.parts[1]),
                     "--limit",
-                    "2",
+                    "1",
                     "--examples",
                     "0",
                 ]
