@@ -61,4 +61,5 @@ def unescape(symbols: Int[np.ndarray, " n"], magnitudes: Int[np.ndarray, " m"], 
 
 
 def _values(digits: Int[np.ndarray, "*rows k"], size: int) -> Int64[np.ndarray, "*rows"]:
-    return np.ravel_multi_index(tuple(np.moveaxis(digits, -1, 0)), digits_of(size)).astype(np.int64)
+    whole = np.ravel_multi_index(tuple(np.moveaxis(digits, -1, 0)), digits_of(size))
+    return np.asarray(whole, np.int64)  # of one row it is a number
