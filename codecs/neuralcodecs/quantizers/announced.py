@@ -6,11 +6,12 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from neuralcodecs.codec import Quantized, Quantizer, QuantizerFactory
+from neuralcodecs.codec import Quantized, QuantizerFactory
 from neuralcodecs.errors import CodecError
+from neuralcodecs.quantizers.wrapping import Wrapping
 
 
-class Announced(Quantizer):
+class Announced(Wrapping):
     """A quantizer of all channels but the last, which holds the number of the bitrate: its place in ``levels``.
 
     A number of levels in between counts as the next lower one. The encoder leaves that channel free
@@ -41,16 +42,6 @@ class Announced(Quantizer):
 
     def decode(self, codes: Int64[Tensor, "b q *grid"]) -> Float[Tensor, "b d *grid"]:
         return self._announce(self.quantizer.decode(codes), codes.shape[1])
-
-    @property
-    def settled(self) -> bool:
-        return self.quantizer.settled
-
-    def update(self) -> None:
-        self.quantizer.update()
-
-    def discard(self) -> None:
-        self.quantizer.discard()
 
     def _announce(self, latents: Float[Tensor, "b d *grid"], used: int) -> Float[Tensor, "b e *grid"]:
         number = max(0, bisect_right(self.levels, used) - 1)

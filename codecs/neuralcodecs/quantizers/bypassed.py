@@ -4,11 +4,12 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from neuralcodecs.codec import Quantized, Quantizer, QuantizerFactory
+from neuralcodecs.codec import Quantized, QuantizerFactory
 from neuralcodecs.errors import CodecError
+from neuralcodecs.quantizers.wrapping import Wrapping
 
 
-class Bypassed(Quantizer):
+class Bypassed(Wrapping):
     """A quantizer that lets some items of a training batch pass as they are; in evaluation it is the quantizer inside.
 
     The decoder and the encoder then also learn from latents without quantization error: early in training, when codes
@@ -46,13 +47,3 @@ class Bypassed(Quantizer):
 
     def decode(self, codes: Int64[Tensor, "b q *grid"]) -> Float[Tensor, "b d *grid"]:
         return self.quantizer.decode(codes)
-
-    @property
-    def settled(self) -> bool:
-        return self.quantizer.settled
-
-    def update(self) -> None:
-        self.quantizer.update()
-
-    def discard(self) -> None:
-        self.quantizer.discard()

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from neuralcodecs.bitstream.range_coder import RangeDecoder, RangeEncoder, ideal_bits, intervals, table_of
 from neuralcodecs.captions import CAPTION, tell, values_of
-from neuralcodecs.codec import Quantized, Quantizer, QuantizerFactory
+from neuralcodecs.codec import Quantized, QuantizerFactory
 from neuralcodecs.codes import FREE, Layout, Shape
 from neuralcodecs.errors import CodecError
+from neuralcodecs.quantizers.wrapping import Wrapping
 from neuralcodecs.stream_coder import StreamCoder, StreamCoders
 
 BYTES = 256
@@ -62,7 +63,7 @@ class TextCoder(StreamCoder):
 TABLE = _table()
 
 
-class Captioned(Quantizer):
+class Captioned(Wrapping):
     """A quantizer of all channels but the last ``longest``, which hold the caption, a byte each, at every position.
 
     The encoder leaves them free (``encoders.SpareEncoder``); the decoder's conditioner reads them
@@ -127,16 +128,6 @@ class Captioned(Quantizer):
 
     def alphabet(self, levels: int) -> Shape:
         return self.quantizer.alphabet(levels)
-
-    @property
-    def settled(self) -> bool:
-        return self.quantizer.settled
-
-    def update(self) -> None:
-        self.quantizer.update()
-
-    def discard(self) -> None:
-        self.quantizer.discard()
 
     def _own(self, latents: Float[Tensor, "b d *grid"]) -> Float[Tensor, "b e *grid"]:
         return latents[:, : -self.longest_caption]

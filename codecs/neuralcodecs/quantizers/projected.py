@@ -4,12 +4,13 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from neuralcodecs.codec import Quantized, Quantizer, QuantizerFactory
+from neuralcodecs.codec import Quantized, QuantizerFactory
 from neuralcodecs.quantizers.numerics import at_least_float32
 from neuralcodecs.quantizers.search import exact_products
+from neuralcodecs.quantizers.wrapping import Wrapping
 
 
-class Projected(Quantizer):
+class Projected(Wrapping):
     """A linear map of the channels before a quantizer and another one after it.
 
         latents (b, dim) --inward--> (b, code_dim) --quantizer--> (b, code_dim) --outward--> (b, dim)
@@ -47,16 +48,6 @@ class Projected(Quantizer):
 
     def decode(self, codes: Int64[Tensor, "b q *grid"]) -> Float[Tensor, "b d *grid"]:
         return map_channels(self.outward, self.quantizer.decode(codes))
-
-    @property
-    def settled(self) -> bool:
-        return self.quantizer.settled
-
-    def update(self) -> None:
-        self.quantizer.update()
-
-    def discard(self) -> None:
-        self.quantizer.discard()
 
 
 def map_channels(layer: nn.Linear, latents: Float[Tensor, "b d *grid"]) -> Float[Tensor, "b e *grid"]:
