@@ -253,6 +253,11 @@ class Codec(Published, Streams, Pieced, Configured, nn.Module):
         return next(self.parameters()).device
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Of the networks' weights; signals must have it too."""
+        return next(self.encoder.parameters()).dtype
+
+    @property
     def sided(self) -> bool:
         """Whether the quantizer has side streams: such codes are decoded whole, since they are not local."""
         return bool(self.quantizer.side_streams(self.encoder.frames(self.encoder.strides)))

@@ -46,6 +46,10 @@ class Pieced:
         scale = () if self.scaler is None else (Layout(SCALE, (SCALE_ALPHABET,), (len(grids),)),)
         return (main, *joint, *scale)
 
+    def dequantize(self: "neuralcodecs.codec.Codec", *streams: Tensor) -> Tensor:  # type: ignore[misc]
+        """What the decoder is given; quantizers themselves compute in float32 at least, whatever the networks do."""
+        return self.quantizer.decode_streams(streams).to(self.dtype)
+
     def decode_piece(  # type: ignore[misc]
         self: "neuralcodecs.codec.Codec",
         codes: Int64[Tensor, "b q *grid"],
@@ -57,7 +61,7 @@ class Pieced:
 
         ``scale``: its entry of that side stream. ``sides``: its parts of the quantizer's side streams.
         """
-        piece = self.decoder.decode(self.quantizer.decode_streams((codes, *sides)), sampling)
+        piece = self.decoder.decode(self.dequantize(codes, *sides), sampling)
         return piece if scale is None else piece * scale_of(scale, piece)
 
     def _encode_equal(self: "neuralcodecs.codec.Codec", signal: Tensor, levels: int) -> Codes:  # type: ignore[misc]

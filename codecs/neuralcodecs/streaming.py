@@ -70,7 +70,7 @@ class Streams:
         """
         _check(self)
         if self.segmenter is None:
-            return FrameDecoderStream(self.decoder, self.encoder.dim, self.encoder.channels, self.quantizer.decode)
+            return FrameDecoderStream(self.decoder, self.encoder.dim, self.encoder.channels, self.dequantize)
         sizes = self.quantizer.codebook_sizes
         return PieceDecoderStream(
             partial(_whole(self).decode, sampling=sampling),

@@ -34,8 +34,8 @@ class Folded:
         self._weight: Tensor | None = None
 
     def __call__(self, conv: ConvNd | ConvTransposeNd, x: Tensor) -> Tensor:
-        if conv.training or torch.is_grad_enabled():
-            self._weight = None  # training would not use it
+        if conv.training or torch.is_grad_enabled() or torch.compiler.is_compiling():
+            self._weight = None  # training would not use it, and a compiler cannot see where weights lie
             return _apply(conv, x, conv.weight) if asked("rows", x) else conv(x)
         return _apply(conv, x, self._current(conv))
 

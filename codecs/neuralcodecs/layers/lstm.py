@@ -1,10 +1,24 @@
 """Recurrent bottleneck of SEANet as EnCodec uses it (https://arxiv.org/abs/2210.13438, section 3.1)."""
 
+import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from neuralcodecs.layers.streamed import State, Streamed
+
+
+@torch.library.custom_op("neuralcodecs::lstm", mutates_args=())
+def _lstm(x: Tensor, weights: list[Tensor], layers: int) -> Tensor:
+    """Outputs ``(t b d)`` from a state of zeros, in one piece: a compiler would unroll every position."""
+    zeros = x.new_zeros(layers, x.shape[1], weights[1].shape[1])
+    output: Tensor = torch.lstm(x, (zeros, zeros), weights, True, layers, 0.0, False, False, False)[0]
+    return output
+
+
+@_lstm.register_fake
+def _(x: Tensor, weights: list[Tensor], layers: int) -> Tensor:
+    return x.new_empty(*x.shape[:2], weights[1].shape[1])
 
 
 class ResidualLSTM(Streamed):
@@ -20,7 +34,11 @@ class ResidualLSTM(Streamed):
         self.lstm = nn.LSTM(dim, dim, layers)
 
     def forward(self, latents: Float[Tensor, "b d t"]) -> Float[Tensor, "b d t"]:
-        output, _ = self.lstm(rearrange(latents, "b d t -> t b d"))
+        positions = rearrange(latents, "b d t -> t b d")
+        if torch.compiler.is_compiling() and not torch.is_grad_enabled():
+            output = _lstm(positions, list(self.lstm.parameters()), self.lstm.num_layers)
+        else:
+            output, _ = self.lstm(positions)
         return rearrange(output, "t b d -> b d t") + latents
 
     def start(self, batch: int) -> State:

@@ -5,7 +5,6 @@ z: the table of each channel.    codes: part after part of the context model, in
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -24,13 +23,8 @@ HALF = SYMBOLS // 2
 Z = "z"
 
 
-@runtime_checkable
-class Contextual(Protocol):
-    """What a coder of latents needs of their quantizer."""
-
-    conditional: GaussianConditional
-
-    def context_of(self, like: Tensor, z: Int64[Tensor, "b z i j"], visit: Visit) -> Tensor: ...
+Run = Callable[[Tensor, Tensor, Visit], Tensor]
+"""``Hyperprior.context_of``."""
 
 
 class SideCoder(StreamCoder):
@@ -71,16 +65,18 @@ class LatentCoder(StreamCoder):
     """The main stream, given the side stream. A chunk of rows is coded as a picture of its own.
 
     Args:
-        quantizer: whose context model it runs.
-        alphabet: of its codes.
+        run: the context model, over codes of this shape, a side stream ``z``, visiting part after part.
+        conditional: whose tables the parts have.
+        alphabet: of the codes.
     """
 
     number = 17
 
-    def __init__(self, quantizer: Contextual, alphabet: Shape) -> None:
+    def __init__(self, run: Run, conditional: GaussianConditional, alphabet: Shape) -> None:
         super().__init__()
         self.alphabet = alphabet
-        self.quantizer = quantizer
+        self.run = run
+        self.conditional = conditional
 
     def encode(self, values: Int64[Tensor, "q *grid"], given: Mapping[str, Tensor]) -> bytes:
         encoder = RangeEncoder()
@@ -98,7 +94,7 @@ class LatentCoder(StreamCoder):
                 own[there] = torch.from_numpy(decoder.decode(int(there.sum()), plain[number])).to(own)
             return (own - HALF + means) * part.mask
 
-        self.quantizer.context_of(codes, _side(given, codes), visit)
+        self.run(codes, _side(given, codes), visit)
         decoder.finish()
         return codes[0].cpu()
 
@@ -111,10 +107,10 @@ class LatentCoder(StreamCoder):
         """``use`` the symbols of each table of each part, in order."""
         tables = self._tables()
         codes = values[None].to(tables.device)
-        self.quantizer.context_of(codes, _side(given, codes), partial(_told, codes, tables.cpu().numpy(), use))
+        self.run(codes, _side(given, codes), partial(_told, codes, tables.cpu().numpy(), use))
 
     def _tables(self) -> Tensor:
-        return self.quantizer.conditional.tables
+        return self.conditional.tables
 
 
 def _told(

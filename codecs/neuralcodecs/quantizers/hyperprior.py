@@ -159,7 +159,7 @@ class Hyperprior(Quantizer):
         return values, codes, torch.stack(spent).sum()
 
     def coders(self) -> StreamCoders:
-        return {Z: SideCoder(self.prior), MAIN: LatentCoder(self, self.codebook_sizes)}
+        return {Z: SideCoder(self.prior), MAIN: LatentCoder(self.context_of, self.conditional, self.codebook_sizes)}
 
     def encode(self, latents: Float[Tensor, "b d h w"], levels: int | None = None) -> Int64[Tensor, "b d h w"]:
         return self.encode_streams(latents, levels)[0]

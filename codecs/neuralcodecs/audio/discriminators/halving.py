@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from neuralcodecs.layers.paths import asked
 
 
-def unbiased(conv: nn.Conv2d, x: Float[Tensor, "b c n f"]) -> Float[Tensor, "b d n g"]:
+def unbiased(conv: nn.Conv2d, x: Float[Tensor, "b c n f"]) -> Float[Tensor, "b d m g"]:
     """Convolution without its bias; over pairs of bins where it halves them and ``layers.paths`` asks for it."""
     if conv.stride == (1, 2) and asked("pairs", x):
         return in_pairs(x, conv.weight, conv.dilation[0])
