@@ -1,7 +1,8 @@
 """Encode and decode speed against the transformers library: EnCodec, DAC and Mimi; same weights, same machine, one run.
 
 Weights are random and the codes of a random network say nothing; that codes are equal is what ``tests/convert`` checks.
-The floor counts operations of convolutions and products (LSTMs left out), and each weight and sample once as bytes.
+Ours is measured as it is and ``accelerated`` (compiled, as CUDA graphs). The floor counts operations of convolutions
+and products (LSTMs left out), and each weight and sample once as bytes.
 
     python benchmarks/codec_speed.py [--models encodec dac mimi] [--batch 16] [--seconds 10] [--precision 32 bf16]
 """
@@ -14,8 +15,8 @@ from measure import CUDA, DEVICE, Ceilings, Figure, Job, clocked, machine, opera
 from torch import Tensor, nn
 
 from neuralcodecs import Codec
+from neuralcodecs.accelerated import accelerated
 from neuralcodecs.convert import from_transformers
-from neuralcodecs.layers.paths import gpu_paths
 
 ENCODEC_LEVELS, BANDWIDTH = 8, 6.0
 Pair = dict[str, Job]
@@ -79,6 +80,7 @@ def report(name: str, options: argparse.Namespace, precision: str, ceilings: Cei
     samples = round(options.seconds * codec.medium.rate)
     signal = 0.1 * torch.randn(options.batch, 1, samples, device=DEVICE, dtype=dtype)
     weights = sum(p.numel() * p.element_size() for p in codec.parameters())
+    fast = our_pair(name, accelerated(codec, dtype), signal) if CUDA else {}
     for work in ("encode", "decode"):
         figures: list[Figure | None] = []
         for side in (lambda: published_pair(name, model, signal), lambda: our_pair(name, codec, signal)):
@@ -90,22 +92,23 @@ def report(name: str, options: argparse.Namespace, precision: str, ceilings: Cei
                 figures.append(None)
         if None in figures:
             continue
-        try:
-            with gpu_paths(["rows", "fused"]):
-                other = clocked(job, options.repeats, 2) if CUDA else None
-        except RuntimeError as error:
-            print(f"  {name} {work} {precision} with gpu_paths: {str(error).splitlines()[0][:150]}")
-            other = None
+        other = clocked(fast[work], options.repeats, 2) if CUDA else None
         audio = 1e3 * options.batch * options.seconds
         theirs, ours = figures
         floor = ceilings.floor(operations(job), weights + signal.numel() * signal.element_size())
-        memory = [f" {figure.gib:.2f} GiB" if CUDA else "" for figure in (theirs, ours)]
         print(
-            f"{name} {work} {precision}: published {audio / theirs.ms:.0f} x real time{memory[0]}, "
-            f"ours {audio / ours.ms:.0f} x{memory[1]}, ratio {theirs.ms / ours.ms:.2f}; "
-            f"floor {audio / floor:.0f} x" + (f"; with gpu_paths {audio / other.ms:.0f} x" if other else ""),
+            line(f"{name} {work} {precision}", audio, theirs, ours, other) + f"; floor {audio / floor:.0f} x",
             flush=True,
         )
+
+
+def line(name: str, audio: float, theirs: Figure, ours: Figure, fast: Figure | None) -> str:
+    """``audio``: milliseconds of it in the batch."""
+    parts = [f"{name}: published {audio / theirs.ms:.0f} x real time {theirs.gib:.2f} GiB"]
+    for kind, figure in (("ours", ours), ("accelerated", fast)):
+        if figure:
+            parts.append(f"{kind} {audio / figure.ms:.0f} x {figure.gib:.2f} GiB, ratio {theirs.ms / figure.ms:.2f}")
+    return "; ".join(parts)
 
 
 @torch.no_grad()
