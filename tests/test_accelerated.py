@@ -1,8 +1,10 @@
 """Accelerated codecs give the codes and signals of the codec; what makes them fast is a GPU's."""
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+import jaxtyping
 import pytest
 import torch
 from conftest import SAMPLES
@@ -45,9 +47,20 @@ def speech(length: int, start: int = 20000) -> torch.Tensor:
     return torch.stack([signal[:, start + 500 * i : start + 500 * i + length] for i in range(2)])
 
 
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """Compilers cannot see through the type checks of tests."""
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", before)
+
+
 @DEVICES
 @pytest.mark.parametrize("make", [seanet, dac])
-def test_codes_and_signals_are_those_of_the_codec(make: Any, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_codes_and_signals_are_those_of_the_codec(
+    make: Any, device: str, unchecked: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     codec = make().to(device)
     fast = accelerated(codec)
@@ -104,7 +117,7 @@ def test_more_shapes_than_it_keeps(device: str) -> None:
     assert len(fast.encoder.replayed._recorded) == (MOST_SHAPES if device == "cuda" else 0)
 
 
-def test_the_lstm_of_a_compiled_network_is_the_lstm() -> None:
+def test_the_lstm_of_a_compiled_network_is_the_lstm(unchecked: None) -> None:
     network = seanet().encoder
     torch._dynamo.reset()
     with torch.no_grad(), torch._dynamo.config.patch(allow_rnn=True):
