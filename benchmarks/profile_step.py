@@ -3,7 +3,7 @@
 A part's time as a graph is what the GPU needs for it; what Python adds is the difference. Then the kernels that cost
 most, host synchronisations, and the step as it is, as a graph, and with parts compiled. Rows are printed when known.
 
-    python benchmarks/profile_step.py [--batch 64] [--precision bf16] [--seconds-left 85] [--paths pairs rows fused]
+    python benchmarks/profile_step.py [--batch 64] [--precision bf16] [--seconds-left 85] [--paths rows fused]
 """
 
 import argparse

@@ -22,14 +22,14 @@ def test_off_by_default_and_after_the_block() -> None:
         assert not asked("rows", torch.zeros(1))
         with gpu_paths([]):
             assert not asked("rows", x)
-        with pytest.raises(ZeroDivisionError), gpu_paths(["pairs"]):
+        with pytest.raises(ZeroDivisionError), gpu_paths(["fused"]):
             raise ZeroDivisionError
-        assert asked("rows", x) and not asked("pairs", x)
+        assert asked("rows", x) and not asked("fused", x)
     assert paths._asked == frozenset()
 
 
 def test_an_unknown_name_is_refused() -> None:
-    with pytest.raises(CodecError, match="no GPU path is called quick: there are pairs, rows, fused"):
+    with pytest.raises(CodecError, match="no GPU path is called quick: there are rows, fused"):
         gpu_paths(["quick"]).__enter__()
 
 

@@ -1,6 +1,5 @@
-"""Ways to compute on a GPU that are off unless they are asked for: no GPU has run them yet.
+"""Ways to compute on a GPU that are off unless they are asked for.
 
-    pairs   discriminators halve frequencies over pairs of bins, with stride 1     ``audio.discriminators.halving``
     rows    one-axis convolutions keep channels side by side in memory              ``layers.rows``
     fused   chains of pointwise operations are one pass, by Triton kernels          ``layers.fused``
 
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from neuralcodecs.errors import CodecError
 
-Path = Literal["pairs", "rows", "fused"]
+Path = Literal["rows", "fused"]
 PATHS: tuple[Path, ...] = get_args(Path)
 
 _asked: frozenset[str] = frozenset()
