@@ -6,13 +6,16 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from conftest import ROOT
+from conftest import ROOT, SAMPLES
 from safetensors.torch import save_file
 from tiny import tiny_data, tiny_task, tiny_trainer
 
+from neuralcodecs.audio.losses import CompressedSpectrum
 from neuralcodecs.cli import main
 from neuralcodecs.errors import CodecError
+from neuralcodecs.models import SHIPPED
 from neuralcodecs.pretrained import build, load, load_discriminator
+from neuralcodecs.quantizers.codebook import CodebookBank
 from neuralcodecs.training.run import main as train
 from neuralcodecs.training.stage import start_from
 
@@ -78,3 +81,21 @@ def test_fit_init(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train([*common, "--run", str(tmp_path / "run"), "--data.init_args.batch_size=2"])
     trained = dict(load(tmp_path / "run").named_parameters())
     assert all(torch.equal(trained[name], value) for name, value in codec.named_parameters())
+
+
+@pytest.mark.skipif(not SHIPPED.is_dir(), reason="this tree has no default models")
+def test_the_default_for_speech_goes_on_where_it_ended() -> None:
+    config = load(SHIPPED / "speech").config()
+    tuned, fresh = build(config, "the shipped config").train(), build(config, "the shipped config").train()
+    start_from(str(SHIPPED / "speech"), tuned, None)
+    assert tuned.quantizer.settled and not fresh.quantizer.settled
+    (bank,) = [m for m in tuned.modules() if isinstance(m, CodebookBank)]
+    signal, _ = tuned.medium.read(SAMPLES / "speech" / "test" / "libri_1688-142285-0008.flac")
+    batch = torch.stack([signal[:, start : start + 16000] for start in (16000, 32000)])
+    loss, before = CompressedSpectrum(), bank.codebooks.clone()
+    with torch.no_grad():
+        assert loss(tuned(batch, 6)[0], batch) < 0.7 * loss(fresh(batch, 6)[0], batch)
+    tuned.quantizer.update()
+    moved = (bank.codebooks - before).norm(dim=-1) / before.norm(dim=-1)
+    # 100 vectors choose a few of 1024 codes; the others stay although no usage is known, and nothing begins anew
+    assert 0.8 < (moved[:6] == 0).float().mean() < 1 and not moved[6:].any() and not bank.replaced.any()
