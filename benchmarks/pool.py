@@ -14,7 +14,7 @@ from neuralcodecs.training.seeds import derive
 
 
 class Pool(L.LightningDataModule):
-    """A data module of ``size`` examples of another, in every order: for short trainings in which reading would be slow.
+    """So many examples of another data module, in every order: for short trainings in which reading would be slow.
 
     The examples are drawn when a training first asks for them, and kept for those after it.
 
