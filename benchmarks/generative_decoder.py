@@ -6,8 +6,9 @@
     flow           the same, and a fresh flow-matching decoder, trained for --minutes
     pictures       of both: originals, deterministic, flow in 1, 2, 4, 8 and 16 steps (spectrograms for audio)
     speed          of decoding one file, by numbers of steps
-    judge          rates and quality of each on --test, the flow decoder's by numbers of steps and over seeds, and the
-                   vocoder's given the original's spectrogram: the most that the flow decoder can reach
+    judge          rates and quality of the deterministic decoder on --test, and of the vocoder given the originals'
+                   spectrograms: the most that the flow decoder can reach
+    ways           rates and quality of the flow decoder, by numbers of steps and over seeds
 
 ``--part`` takes some of them; by default all are made in turn, so that each training has the machine for itself.
 ``detail``: energy of the differences of neighbours, relative to the original's: 1 is as much detail, less is blur;
@@ -25,7 +26,7 @@ import argparse
 from pathlib import Path
 
 import torch
-from generative_judging import judge, pictures, speed
+from generative_judging import judge, pictures, speed, ways
 from generative_kinds import KINDS, VOCODING, Kind
 from timed import add_options, train
 
@@ -35,7 +36,7 @@ from neuralcodecs.evaluation.measure import find_files
 from neuralcodecs.training import Denoise, Stage
 from neuralcodecs.training.objectives import Objective
 
-PARTS = ("codes", "vocoder", "deterministic", "flow", "pictures", "speed", "judge")
+PARTS = ("codes", "vocoder", "deterministic", "flow", "pictures", "speed", "judge", "ways")
 
 
 def trained(
@@ -113,7 +114,7 @@ def main() -> None:
         second("flow", kind.flow, Denoise(silent), kind, options)
     # figures in full float32: the windows of SSIM are convolutions too
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    for part, work in (("pictures", pictures), ("speed", speed), ("judge", judge)):
+    for part, work in (("pictures", pictures), ("speed", speed), ("judge", judge), ("ways", ways)):
         if part in options.part:
             work(kind, options, files)
 

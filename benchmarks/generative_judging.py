@@ -76,20 +76,25 @@ def metrics_of(kind: Kind, options: argparse.Namespace) -> list[Metric]:
 
 
 def judge(kind: Kind, options: argparse.Namespace, files: list[Path]) -> None:
-    """Rates and quality of every trained codec, a line as soon as it is known."""
+    """Rates and quality of the deterministic decoder; and what the vocoder makes of the originals' spectrograms."""
     metrics = metrics_of(kind, options)
     for name in ("deterministic", *(["vocoder"] if kind.vocoder else [])):
         codec = load(options.out / name).to(options.device).eval()
         print(f"{name}\n{table(evaluate(codec, files, None, [m.fresh() for m in metrics], False))}", flush=True)
+
+
+def ways(kind: Kind, options: argparse.Namespace, files: list[Path]) -> None:
+    """The flow decoder by numbers of steps and over seeds, a line as soon as it is known."""
+    metrics = metrics_of(kind, options)
     codec = load(options.out / "flow").to(options.device).eval()
     for levels in options.levels or reversed(codec.quantizer.levels):
-        ways: list[Way] = []
-        print(f"flow decoder, {levels} levels", flush=True)
+        made: list[Way] = []
         for steps in STEPS:
             way = evaluate_ways(codec, files, metrics, (steps,), tuple(range(options.seeds)), levels)
-            ways += way
-            print("\n".join(table_of_ways(way, kind.medium.speed_unit).splitlines()[bool(ways[1:]) : 2]), flush=True)
-            (options.out / f"generative_{levels}.json").write_text(json.dumps(plain(ways), indent=1) + "\n")
+            head, line, *_ = table_of_ways(way, kind.medium.speed_unit).splitlines()
+            print(line if made else f"flow decoder, {levels} levels\n{head}\n{line}", flush=True)
+            made += way
+            (options.out / f"generative_{levels}.json").write_text(json.dumps(plain(made), indent=1) + "\n")
 
 
 @torch.no_grad()
