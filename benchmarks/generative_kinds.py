@@ -5,14 +5,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jaxtyping import Float
-from torch import Tensor
+from pool import Pool
 
-from neuralcodecs.audio import Audio, MultiScaleMel, NoiseToSignal
+from neuralcodecs import Codec
+from neuralcodecs.audio import Audio, LogMelEncoder, MultiScaleMel, MultiScaleSTFT, NoiseToSignal
 from neuralcodecs.codec import DecoderFactory
-from neuralcodecs.criteria import Metric
 from neuralcodecs.decoders import (
     CNNDecoder,
+    CodecSpace,
     Data,
     FlowDecoder,
     FoldedSpace,
@@ -21,30 +21,16 @@ from neuralcodecs.decoders import (
     Sampler,
     SEANetDecoder,
     UNet,
+    VocosDecoder,
 )
 from neuralcodecs.encoders import CNNEncoder, SEANetEncoder
 from neuralcodecs.image import L1, Image
 from neuralcodecs.quantizers import Bypassed, ResidualVQ
 from neuralcodecs.quantizers.binary import GroupedLFQ
+from neuralcodecs.quantizers.rounded import Rounded
 from neuralcodecs.training import AudioDataModule, ImageDataModule, Loading, Reconstruct, Weighted
 
 SAMPLES = Path(__file__).parents[1] / "samples"
-
-
-class Detail(Metric):
-    """Energy of the differences of neighbours along every axis, relative to the original's."""
-
-    names = ("detail",)
-    higher_is_better = True
-    definition = "energy of the differences of neighbours over that of the original; 1 is as much detail"
-
-    def __call__(
-        self, decoded: Float[Tensor, "c *space"], reference: Float[Tensor, "c *space"], rate: int
-    ) -> dict[str, float]:
-        return {"detail": self._energy(decoded) / self._energy(reference)}
-
-    def _energy(self, signal: Float[Tensor, "c *space"]) -> float:
-        return sum(float(signal.diff(dim=axis).square().mean()) for axis in range(1, signal.ndim))
 
 
 class Pictures:
@@ -56,6 +42,7 @@ class Pictures:
     objective = partial(Reconstruct, Weighted(L1()))
     weights = {"commitment": 0.02, "token_entropy": 0.001, "codebook_entropy": 0.001}
     suffix, shown = ".png", (208, 208)
+    vocoder: Codec | None = None
 
     def __init__(self, options: argparse.Namespace) -> None:
         width = options.width or 16
@@ -78,12 +65,16 @@ class Pictures:
         )
         train = options.train or [str(SAMPLES / "image" / "train")]
         loading = Loading(workers=options.workers, cache=True)
-        self.data = ImageDataModule(train, train, options.crop, options.batch, scale=(0.3, 0.6), loading=loading)
+        held = [str(SAMPLES / "image" / "test")]
+        data = ImageDataModule(train, held, options.crop, options.batch, scale=(0.3, 0.6), loading=loading)
+        self.data = Pool(data, options.pool, options.device)
         self.test = options.test or [SAMPLES / "image" / "test"]
 
 
 class Speech:
-    """The codecs of ``configs/audio/quickstart_speech.yaml`` and ``quickstart_flow_speech.yaml``, of any width."""
+    """The codec of ``configs/audio/quickstart_speech.yaml``, of any width, decoded as by ``encodec_flow.yaml``: log-mel
+    spectrograms are drawn, one frame for each position of the codes, and a vocoder makes sound of them.
+    """
 
     objective = partial(Reconstruct, Weighted(NoiseToSignal(), 5.0), Weighted(MultiScaleMel(rate=16000), 0.2))
     weights = {"commitment": 0.25}
@@ -97,19 +88,27 @@ class Speech:
         self.encoder = partial(SEANetEncoder, dim=64, **network)
         self.quantizer = partial(Bypassed, quantizer=stack)
         self.deterministic: DecoderFactory = partial(SEANetDecoder, **network)
+        vocos = partial(VocosDecoder, width=16 * width, hidden=48 * width, padding="same")
+        mel = LogMelEncoder(16000, bands=64, window=1024, hop=160, padding="same")
+        self.vocoder: Codec | None = Codec(self.medium, mel, Rounded, vocos)
         self.flow: DecoderFactory = partial(
             FlowDecoder,
-            network=partial(UNet, width=4 * width, multipliers=(1, 2, 4), blocks=options.blocks),
-            conditioner=partial(Pyramid, widths=(2 * width, 4 * width, 4 * width)),
-            space=partial(FoldedSpace, block=(16,), scale=12.0),
+            network=partial(UNet, width=8 * width, multipliers=(1, 2, 2), blocks=options.blocks),
+            conditioner=partial(Pyramid, widths=(4 * width, 8 * width, 8 * width)),
+            space=partial(CodecSpace, codec=self.vocoder, scale=0.275, mean=-2.7),
             process=Process(prediction=Data()),
             sampler=Sampler(steps=8),
         )
         train = options.train or [str(SAMPLES / "speech" / "train")]
         loading = Loading(workers=options.workers, cache=True)
-        self.data = AudioDataModule(train, train, 16000, 1, options.seconds, options.batch, loading=loading)
+        held = [str(SAMPLES / "speech" / "val")]
+        data = AudioDataModule(train, held, 16000, 1, options.seconds, options.batch, loading=loading)
+        self.data = Pool(data, options.pool, options.device)
         self.test = options.test or [SAMPLES / "speech" / "test"]
 
+
+VOCODING = Reconstruct(spectrum=Weighted(MultiScaleMel(rate=16000)), perceptual=Weighted(MultiScaleSTFT()))
+"""What a vocoder learns by in a minute or two: distances of spectra alone; an adversary needs longer."""
 
 Kind = Pictures | Speech
 KINDS: dict[str, type[Pictures] | type[Speech]] = {"image": Pictures, "audio": Speech}

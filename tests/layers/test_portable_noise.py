@@ -2,7 +2,6 @@
 
 import hashlib
 
-import numpy as np
 import pytest
 import torch
 
@@ -22,15 +21,15 @@ PUBLISHED = [
 
 @pytest.mark.parametrize(("counter", "key", "output"), PUBLISHED)
 def test_philox_gives_the_published_words(counter: tuple, key: int, output: tuple) -> None:
-    several = np.array([(0, 1, 2, 3), counter], dtype=np.uint64).T
+    several = torch.tensor([(0, 1, 2, 3), counter]).T
     assert philox(several, key)[:, 1].tolist() == list(output)
 
 
 def test_normals_are_those_of_scipy_grade_inverse() -> None:
-    words = np.random.default_rng(0).integers(0, 2**32, 200_000).astype(np.uint64)
-    words[:4] = [0, 1, 2**31, 2**32 - 1]
-    exact = torch.special.ndtri(torch.from_numpy((words.astype(np.float64) + 0.5) / 2**32))
-    np.testing.assert_allclose(inverse_normal(words), exact.numpy(), atol=1e-6, rtol=0)
+    words = torch.randint(2**32, (200_000,), generator=torch.Generator().manual_seed(0))
+    words[:4] = torch.tensor([0, 1, 2**31, 2**32 - 1])
+    exact = torch.special.ndtri((words.double() + 0.5) / 2**32)
+    torch.testing.assert_close(inverse_normal(words), exact, atol=1e-6, rtol=0)
 
 
 def test_noise_is_standard_normal_and_uncorrelated() -> None:
@@ -45,6 +44,9 @@ def test_a_value_depends_on_its_place_alone() -> None:
     for size, part in (((101,), (7,)), ((9, 14), (4, 13)), ((3, 5, 6), (2, 2, 3))):
         whole = normal_noise(2**63 - 1, 4, size)
         assert torch.equal(whole[(slice(2), *map(slice, part))], normal_noise(2**63 - 1, 2, part))
+        for first in (1, 2, 6):
+            rest = normal_noise(2**63 - 1, 4, (size[0] - first, *size[1:]), first) if first < size[0] else whole[:, :0]
+            assert torch.equal(rest, whole[:, first:])
     assert not torch.equal(normal_noise(1, 1, (8,)), normal_noise(2**32 + 1, 1, (8,)))  # both halves of a seed count
 
 
@@ -52,3 +54,11 @@ def test_the_noise_of_files_never_changes() -> None:
     """Any change of it changes what every file decodes to."""
     data = normal_noise(7, 2, (3, 50)).numpy().astype("<f4").tobytes()
     assert hashlib.sha256(data).hexdigest()[:16] == "10b55eb237deec4a"
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_makes_the_same_bits() -> None:
+    for size in ((100_003,), (301, 402), (5, 120, 160)):
+        here, there = (normal_noise(2**40 + 3, 5, size, 2, device) for device in ("cpu", "cuda"))
+        assert torch.equal(there.cpu(), here)

@@ -28,8 +28,8 @@ from neuralcodecs.sampling import Sampled, Sampling
 class FlowDecoder(Decoder):
     """A generative decoder. Trained by ``Denoise``; distilled to few steps by ``Distill``.
 
-    Decoding is a function of latents, seed, steps and guidance: the noise is computed in integers on the CPU
-    (``layers.noise``), and networks run without reduced precision or choices by measured speed.
+    Decoding is a function of latents, seed, steps and guidance: the noise is computed in integers, the same bits on
+    every device (``layers.noise``), and networks run without reduced precision or choices by measured speed.
 
     Args:
         dim, channels, strides: as for every decoder.
@@ -103,8 +103,8 @@ class FlowDecoder(Decoder):
     ) -> Float[Tensor, "b c *space"]:
         """Signals of a representation of ``size`` whose first axis begins at ``first``, one per row of ``like``."""
         seed, steps, scale = sampling.over(self.sampler.sampling).whole()
-        every = normal_noise(seed, self.space.channels, (first + size[0], *size[1:]))[:, first:]
-        x = (self.sampler.temperature * every.to(like)).expand(len(like), *every.shape)
+        noise = normal_noise(seed, self.space.channels, size, first, like.device)
+        x = (self.sampler.temperature * noise.to(like)).expand(len(like), *noise.shape)
         # on the CPU: what depends on times is then equal on every device, and decided without waiting for one
         times = torch.tensor(self.sampler.solver.times(steps, self.process.first))[:, None].expand(-1, len(like))
         field = self._field(condition, torch.full((len(like),), float(scale)))
