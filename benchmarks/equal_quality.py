@@ -5,7 +5,7 @@ batches, because the run is short. The clock stands still while files are judged
 at 1.5 and 6 kbit/s on the device, at the steps of a grid and at the end. Some decodings are kept as FLAC at 16 kHz
 for metrics that need other packages (PESQ).
 
-    python benchmarks/equal_quality.py ours --data DIR --out DIR [--seconds 480] [--seed 0]
+    python benchmarks/equal_quality.py ours --data DIR --out DIR [--seconds 480] [--steps N] [--seed 0]
 """
 
 import argparse
@@ -25,8 +25,8 @@ from neuralcodecs.audio.resample import resample
 from neuralcodecs.training import AudioDataModule, Loading
 from neuralcodecs.training.seeds import derive
 
-GRID = (500, 1000, 1500, 2000, 3000, 4000, 5000, 6000, 8000)
-KEPT_AT = (1000, 2000)
+GRID = (100, 200, 300, 500, 1000, 1500, 2000, 3000, 4000, 5000, 6000, 8000)
+KEPT_AT = (300, 1000, 2000)
 LEVELS = (2, 8)
 
 
@@ -85,7 +85,7 @@ def train(step: Step, data: AudioDataModule, judge: Judge, options: argparse.Nam
             torch.cuda.synchronize()
         now = time.perf_counter()
         spent_now = spent + now - started
-        if spent_now >= options.seconds or now > options.until:
+        if spent_now >= options.seconds or now > options.until or steps == options.steps:
             break
         if steps in GRID:
             report(steps, spent_now, steps in KEPT_AT)
@@ -102,6 +102,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="holds speech/{train,val,test}, speech_more/train")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=480, help="of training")
+    parser.add_argument("--steps", type=int, help="to stop after: as many as fit the time alone, where a GPU is shared")
     parser.add_argument("--wall", type=float, default=900, help="seconds after which to stop in any case")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--start", type=int, default=500, help="batches before the adversary joins")
