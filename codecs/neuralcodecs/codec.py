@@ -213,6 +213,8 @@ class Codec(Published, Streams, Pieced, Configured, nn.Module):
         """
         shapes = [tuple(shape) for shape in shapes or [signal.shape[2:]] * len(signal)]
         levels = self.check_levels(levels)
+        if len(set(shapes)) == 1 and (len(shapes) == 1 or self.device.type != "cpu"):
+            return self._encode_equal(fit(signal, shapes[0]), levels)
         items: dict[int, Codes] = {}
         for shape, members in together(shapes, self.device):
             batch = self._encode_equal(fit(signal[members], shape), levels)
@@ -229,6 +231,8 @@ class Codec(Published, Streams, Pieced, Configured, nn.Module):
             raise CodecError("no items to decode: the batch is empty")
         signals: dict[int, Tensor] = {}
         ways = [self.decoder.choose(sampling, said) for said in codes.samplings]
+        if len(set(codes.shapes)) == len(set(ways)) == 1 and (len(ways) == 1 or self.device.type != "cpu"):
+            return self._decode_equal(codes, codes.shapes[0], ways[0])
         for (shape, way), members in together(zip(codes.shapes, ways, strict=True), self.device):
             batch = self._decode_equal(Codes.batch([codes.item(i) for i in members]), shape, way)
             signals |= zip(members, batch, strict=True)

@@ -5,8 +5,10 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 
 from neuralcodecs.layers import Conv, TransposedConv
+from neuralcodecs.layers.folded import Folded
 
 
 def layers() -> dict[str, nn.Module]:
@@ -62,3 +64,11 @@ def test_gradients_reach_weights_in_evaluation_too() -> None:
         layer(torch.randn(2, 4, 9))
     layer(torch.randn(2, 4, 9)).sum().backward()
     assert all(parameter.grad is not None for parameter in layer.parameters())
+
+
+@pytest.mark.parametrize("learning", [False, True])
+def test_zeros_around_an_input_are_those_of_a_padded_one(learning: bool) -> None:
+    conv, x = weight_norm(nn.Conv1d(3, 4, 5, 2, dilation=2)).train(learning), torch.randn(2, 3, 41)
+    with torch.set_grad_enabled(learning):
+        padded = Folded()(conv, torch.nn.functional.pad(x, (4, 4)))
+        torch.testing.assert_close(Folded()(conv, x, (4,)), padded)

@@ -45,6 +45,25 @@ def test_kernels_in_the_interpreter() -> None:
     assert done.returncode == 0, done.stderr[-2000:]
 
 
+@pytest.mark.skipif(find_spec("triton") is None, reason="needs Triton")
+@pytest.mark.parametrize("name", ["_biased_leaky", "_l1_sums", "_l1_gradient", "_snake", "_snake_gradients"])
+def test_kernels_compile_for_hopper(name: str) -> None:
+    """The interpreter runs what the compiler refuses; the compiler needs no GPU."""
+    import triton
+    from triton.backends.compiler import GPUTarget
+
+    from neuralcodecs.layers import fused_kernels
+
+    kernel = getattr(fused_kernels, name)
+    numbers = {"n": "i32", "channels": "i32", "programs": "i32", "rows": "i32", "slope": "fp32", "tiny": "fp32"}
+    sizes = {"BLOCK": 4096, "ROWS": 64, "WIDTH": 64}
+    arguments = kernel.arg_names
+    signature = {a: "constexpr" if a in sizes else numbers.get(a, "*fp32") for a in arguments}
+    constants = {(i,): sizes[a] for i, a in enumerate(arguments) if a in sizes}
+    source = triton.compiler.ASTSource(fn=kernel, signature=signature, constexprs=constants)
+    assert ".entry" in triton.compile(source, target=GPUTarget("cuda", 90, 32)).asm["ptx"]
+
+
 @pytest.fixture
 def torch_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     """The functions that are used on a GPU, with kernels of torch instead of Triton."""

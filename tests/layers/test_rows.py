@@ -11,7 +11,7 @@ from neuralcodecs import Codec
 from neuralcodecs.audio import Audio
 from neuralcodecs.decoders import DACDecoder, SEANetDecoder
 from neuralcodecs.encoders import DACEncoder, SEANetEncoder
-from neuralcodecs.layers.paths import PATHS, gpu_paths
+from neuralcodecs.layers.paths import PATHS, Path, gpu_paths
 from neuralcodecs.layers.rows import convolve, convolve_transposed, padded
 from neuralcodecs.quantizers import ResidualVQ
 
@@ -63,21 +63,22 @@ def test_seanet_is_the_same_on_a_gpu(pad_mode: str, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_dac_is_the_same_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("paths", [(), PATHS])
+def test_dac_is_the_same_on_a_gpu(paths: tuple[Path, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     settings = {"ratios": (4, 5)}
     decoder = partial(DACDecoder, width=32, **settings)
     quantizer = partial(ResidualVQ, codebooks=2, codebook_size=16)
-    same(Codec(Audio(24000), DACEncoder(1, 16, 8, **settings), quantizer, decoder), monkeypatch)
+    same(Codec(Audio(24000), DACEncoder(1, 16, 8, **settings), quantizer, decoder), monkeypatch, paths)
 
 
-def same(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+def same(codec: Codec, monkeypatch: pytest.MonkeyPatch, paths: tuple[Path, ...] = PATHS) -> None:
     """Latents, decodings and gradients of both networks on a GPU and on the CPU."""
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     signal, found = 0.1 * torch.randn(3, 1, 1003), []
     for device in ("cpu", "cuda"):
         codec, leaf = codec.to(device), signal.to(device).requires_grad_()
         parameters = [p for part in (codec.encoder, codec.decoder) for p in part.parameters()]
-        with gpu_paths(PATHS):
+        with gpu_paths(paths):
             latents = codec.train().encoder(leaf)
             decoded = codec.decoder(latents)
             with torch.no_grad():

@@ -138,7 +138,7 @@ def test_a_gpu_trains_alike_by_graphs_and_by_python(tmp_path: Path, precision: s
     # two of its runs are apart is the measure, over all directions: a wrong step would be apart by as much as it moved.
     directions = [name for name in weights(plain) if name.endswith("original1")]
     apart, noise = (_distance(weights(plain), weights(other), directions) for other in (asked, again))
-    assert apart < (3 * noise + 1e-4 if precision == "32-true" else 3 * noise + 1e-2)
+    assert apart < 5 * noise + (1e-4 if precision == "32-true" else 1e-2)
 
 
 def _distance(some: dict[str, Tensor], others: dict[str, Tensor], names: list[str]) -> float:
@@ -156,6 +156,8 @@ def test_a_replayed_step_is_the_step_on_a_gpu(
     """The same loss and gradients of the same weights on the same batch: no noise of a training between them."""
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     task = tiny_task().to("cuda").train()
+    codebooks = task.codec.quantizer.codebooks
+    task.codec.quantizer.load_codebooks(torch.randn_like(codebooks))  # those of a first batch are made by the host
     signal = 0.1 * torch.randn(4, 1, 4800, device="cuda")
     parameters = [*task.codec.encoder.parameters(), *task.codec.decoder.parameters()]
 

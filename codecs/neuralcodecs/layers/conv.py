@@ -15,6 +15,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from neuralcodecs.errors import CodecError
 from neuralcodecs.layers.folded import ConvNd, ConvTransposeNd, Folded
 from neuralcodecs.layers.padding import PadMode, pad
+from neuralcodecs.layers.paths import asked
 from neuralcodecs.layers.streamed import State, Streamed
 
 Norm = Literal["weight_norm", "time_group_norm", "none"]
@@ -79,16 +80,23 @@ class Conv(Streamed):
         )
 
     def forward(self, signal: Float[Tensor, "b c *space"]) -> Float[Tensor, "b d *grid"]:
-        return self.norm(self.folded(self.conv, self.pad(signal)))
+        amounts = self._amounts(signal.shape[2:])
+        even = self.pad_mode == "constant" and all(left == right for left, right in amounts)
+        if even and signal.is_cuda and not asked("rows", signal):
+            # the convolution's own zeros spare a copy of the signal
+            return self.norm(self.folded(self.conv, signal, tuple(left for left, _ in amounts)))
+        return self.norm(self.folded(self.conv, pad(signal, amounts, self.pad_mode)))
 
     def pad(self, signal: Float[Tensor, "b c *space"]) -> Float[Tensor, "b c *padded"]:
         """The signal with this convolution's padding."""
-        lengths = signal.shape[2:]
-        amounts = [
+        return pad(signal, self._amounts(signal.shape[2:]), self.pad_mode)
+
+    def _amounts(self, lengths: tuple[int, ...]) -> list[tuple[int, int]]:
+        """Positions to add to the left and to the right of each axis."""
+        return [
             (left, right + -length % stride)
             for length, stride, (left, right) in zip(lengths, self.stride, self.padding, strict=True)
         ]
-        return pad(signal, amounts, self.pad_mode)
 
     def start(self, batch: int) -> State:
         """No position yet: the left padding needs the first ``held`` ones."""

@@ -33,11 +33,12 @@ class Folded:
         self._version: Version = ()
         self._weight: Tensor | None = None
 
-    def __call__(self, conv: ConvNd | ConvTransposeNd, x: Tensor) -> Tensor:
+    def __call__(self, conv: ConvNd | ConvTransposeNd, x: Tensor, zeros: tuple[int, ...] = ()) -> Tensor:
+        """``zeros``: positions on either side of each axis, of a convolution that has none itself."""
         if conv.training or torch.is_grad_enabled() or torch.compiler.is_compiling():
             self._weight = None  # training would not use it, and a compiler cannot see where weights lie
-            return _apply(conv, x, conv.weight) if asked("rows", x) else conv(x)
-        return _apply(conv, x, self._current(conv))
+            return _apply(conv, x, conv.weight, zeros) if zeros or asked("rows", x) else conv(x)
+        return _apply(conv, x, self._current(conv), zeros)
 
     def _current(self, conv: ConvNd | ConvTransposeNd) -> Tensor:
         sources = list(conv.parameters())
@@ -50,13 +51,13 @@ class Folded:
         return self._weight
 
 
-def _apply(conv: ConvNd | ConvTransposeNd, x: Tensor, weight: Tensor) -> Tensor:
+def _apply(conv: ConvNd | ConvTransposeNd, x: Tensor, weight: Tensor, zeros: tuple[int, ...]) -> Tensor:
     axes, bias = len(conv.kernel_size), conv.bias
     if axes == 1 and asked("rows", x):
         way = convolve_transposed if conv.transposed else convolve
         return way(x, weight, bias, conv.stride[0], conv.dilation[0], conv.groups)
     if not conv.transposed:
-        return _PLAIN[axes](x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
+        return _PLAIN[axes](x, weight, bias, conv.stride, zeros or conv.padding, conv.dilation, conv.groups)
     return _TRANSPOSED[axes](
         x, weight, bias, conv.stride, conv.padding, conv.output_padding, conv.groups, conv.dilation
     )

@@ -13,12 +13,15 @@ BLOCK = 4096
 
 
 def _kernel(function: Callable[..., None]) -> Any:
-    """Triton looks names up where a function is defined, and runtime type checkers (our tests') define another."""
+    """A kernel. Its annotations are strings: Triton evaluates others, and knows no ``Any``.
+
+    It looks names up where a function is defined, and runtime type checkers (our tests') define another.
+    """
     return triton.jit(inspect.unwrap(function))
 
 
 @_kernel
-def _biased_leaky(x: Any, bias: Any, n: Any, channels: Any, slope: Any, BLOCK: tl.constexpr) -> None:
+def _biased_leaky(x: "Any", bias: "Any", n: "Any", channels: "Any", slope: "Any", BLOCK: tl.constexpr) -> None:
     offsets = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = offsets < n
     value = tl.load(x + offsets, mask=inside, other=0.0).to(tl.float32)
@@ -27,7 +30,7 @@ def _biased_leaky(x: Any, bias: Any, n: Any, channels: Any, slope: Any, BLOCK: t
 
 
 @_kernel
-def _l1_sums(a: Any, b: Any, sums: Any, n: Any, programs: Any, BLOCK: tl.constexpr) -> None:
+def _l1_sums(a: "Any", b: "Any", sums: "Any", n: "Any", programs: "Any", BLOCK: tl.constexpr) -> None:
     program = tl.program_id(0)
     offsets = program * BLOCK + tl.arange(0, BLOCK)
     inside = offsets < n
@@ -38,7 +41,7 @@ def _l1_sums(a: Any, b: Any, sums: Any, n: Any, programs: Any, BLOCK: tl.constex
 
 
 @_kernel
-def _l1_gradient(a: Any, b: Any, scale: Any, out: Any, n: Any, BLOCK: tl.constexpr) -> None:
+def _l1_gradient(a: "Any", b: "Any", scale: "Any", out: "Any", n: "Any", BLOCK: tl.constexpr) -> None:
     offsets = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = offsets < n
     first = tl.load(a + offsets, mask=inside, other=0.0).to(tl.float32)
@@ -49,7 +52,7 @@ def _l1_gradient(a: Any, b: Any, scale: Any, out: Any, n: Any, BLOCK: tl.constex
 
 
 @_kernel
-def _snake(x: Any, alpha: Any, out: Any, n: Any, channels: Any, tiny: Any, BLOCK: tl.constexpr) -> None:
+def _snake(x: "Any", alpha: "Any", out: "Any", n: "Any", channels: "Any", tiny: "Any", BLOCK: tl.constexpr) -> None:
     offsets = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = offsets < n
     value = tl.load(x + offsets, mask=inside, other=0.0).to(tl.float32)
@@ -60,14 +63,14 @@ def _snake(x: Any, alpha: Any, out: Any, n: Any, channels: Any, tiny: Any, BLOCK
 
 @_kernel
 def _snake_gradients(
-    gradient: Any,
-    x: Any,
-    alpha: Any,
-    at_x: Any,
-    at_alpha: Any,
-    rows: Any,
-    channels: Any,
-    tiny: Any,
+    gradient: "Any",
+    x: "Any",
+    alpha: "Any",
+    at_x: "Any",
+    at_alpha: "Any",
+    rows: "Any",
+    channels: "Any",
+    tiny: "Any",
     ROWS: tl.constexpr,
     WIDTH: tl.constexpr,
 ) -> None:
