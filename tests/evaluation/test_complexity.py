@@ -5,15 +5,18 @@ from functools import partial
 import pytest
 import torch
 from examples import make_codec
+from generative import flow_picture_codec
 from image_networks import cnn_codec, picture, token_codec
 from torch import nn
 
+from neuralcodecs.audio import Audio, LogMelEncoder
 from neuralcodecs.codec import Codec
-from neuralcodecs.decoders import AdaptiveGroupNorm, CNNDecoder, LightDecoder
+from neuralcodecs.decoders import AdaptiveGroupNorm, CNNDecoder, LightDecoder, VocosDecoder
 from neuralcodecs.encoders import CNNEncoder
 from neuralcodecs.evaluation.complexity import complexity
 from neuralcodecs.image import Image
 from neuralcodecs.quantizers.binary import GroupedLFQ
+from neuralcodecs.quantizers.rounded import Rounded
 
 
 @pytest.mark.parametrize(
@@ -82,3 +85,12 @@ def test_counting_leaves_the_codec_alone() -> None:
     assert codec.encoder.training and codec.device.type == "cpu"
     assert all(p.requires_grad for p in codec.parameters())
     assert torch.equal(codec.eval().decode(codec.encode(signal)), before)
+
+
+def test_what_is_drawn_and_what_a_vocoder_makes_of_it_are_counted() -> None:
+    drawing = complexity(flow_picture_codec(), (32, 32))
+    assert drawing.decoder_macs > 0 and drawing.decoder_parameters > 0
+    mel = LogMelEncoder(16000, bands=8, window=256, hop=64, padding="same")
+    vocoder = Codec(Audio(16000), mel, Rounded, partial(VocosDecoder, width=8, hidden=16, blocks=1, window=256))
+    per_frame = 8 * 8 * 7 + 8 * 7 + 2 * 8 * 16 + 8 * 258  # convolutions, the two layers of a block, the head
+    assert complexity(vocoder, (6400,)).decoder_macs == pytest.approx(per_frame * 16000 / 64)

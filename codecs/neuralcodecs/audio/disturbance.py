@@ -11,8 +11,9 @@ from torch import Tensor
 from torchaudio.functional import resample
 
 from neuralcodecs.audio import bark
-from neuralcodecs.audio.spectral import STFT, full_precision
+from neuralcodecs.audio.spectral import STFT
 from neuralcodecs.criteria import Loss
+from neuralcodecs.layers.precision import full_precision
 
 RATE = 16000
 WINDOW = 512

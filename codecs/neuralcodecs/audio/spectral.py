@@ -3,7 +3,6 @@
 Time is the third axis and frequency the last, ``(b, c, n, f)``: the order in which the transform leaves them in memory.
 """
 
-import contextlib
 import warnings
 
 import torch
@@ -12,10 +11,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor, nn
 from torchaudio.functional import melscale_fbanks
 
-
-def full_precision(signal: Tensor) -> contextlib.AbstractContextManager[object]:
-    """Turns autocast off on the signal's device: spectra span more decades than half precision resolves."""
-    return torch.autocast(signal.device.type, enabled=False)
+from neuralcodecs.layers.precision import full_precision
 
 
 def pad_reflect(signal: Float[Tensor, "*batch t"], left: int, right: int) -> Float[Tensor, "*batch _"]:

@@ -103,7 +103,8 @@ class FlowDecoder(Decoder):
     ) -> Float[Tensor, "b c *space"]:
         """Signals of a representation of ``size`` whose first axis begins at ``first``, one per row of ``like``."""
         seed, steps, scale = sampling.over(self.sampler.sampling).whole()
-        noise = normal_noise(seed, self.space.channels, size, first, like.device)
+        where = "cpu" if like.is_meta else like.device  # which numbers are tails is read back
+        noise = normal_noise(seed, self.space.channels, size, first, where)
         x = (self.sampler.temperature * noise.to(like)).expand(len(like), *noise.shape)
         # on the CPU: what depends on times is then equal on every device, and decided without waiting for one
         times = torch.tensor(self.sampler.solver.times(steps, self.process.first))[:, None].expand(-1, len(like))

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from neuralcodecs.codec import Decoder
 from neuralcodecs.codes import Shape
 from neuralcodecs.errors import CodecError
+from neuralcodecs.layers.precision import full_precision
 
 Padding = Literal["same", "center"]
 LOUDEST = 100.0
@@ -71,7 +72,7 @@ class VocosDecoder(Decoder):
         for block in self.blocks:
             x = block(x, condition)
         spectrum = self.head(self.last_norm(x)).unflatten(2, (self.channels, -1)).transpose(1, 2)
-        with torch.autocast(spectrum.device.type, enabled=False):
+        with full_precision(spectrum):
             logarithm, phase = spectrum.float().chunk(2, dim=-1)
             return self.transform(torch.polar(logarithm.exp().clamp(max=LOUDEST), phase))
 

@@ -75,7 +75,7 @@ def _ratio(x: Tensor, above: tuple[float, ...], below: tuple[float, ...]) -> Ten
 def _polynomial(x: Tensor, coefficients: tuple[float, ...]) -> Tensor:
     value = torch.full_like(x, coefficients[-1])
     for coefficient in reversed(coefficients[:-1]):
-        value = value * x + coefficient  # two operations, each rounded: never a fused one
+        value.mul_(x).add_(coefficient)  # each is rounded: never fused
     return value
 
 
