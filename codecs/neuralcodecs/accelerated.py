@@ -5,6 +5,7 @@ one pass; replayed, all of them are one launch. Codes and signals are those of t
 """
 
 import copy
+import gc
 from collections import OrderedDict
 
 import torch
@@ -110,6 +111,7 @@ class Replayed:
                 reason = str(error).strip().splitlines()[0]
                 raise CodecError(f"this network cannot be compiled ({reason}): use compiled=False") from error
             torch.cuda.current_stream().wait_stream(stream)
+            gc.collect()  # a graph that nobody holds any more must not be destroyed while another is recorded
             with torch.cuda.graph(graph):
                 outside = network(inside)
         return inside, outside, graph

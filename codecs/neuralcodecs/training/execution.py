@@ -1,12 +1,11 @@
 """How the work of a training step is launched: by Python, kernel after kernel, or recorded once and replayed.
 
-``Graphs`` has not been run on a GPU yet: it is in no config of this repository, and its tests on a CPU use stubs.
-
 A step of a small codec is thousands of kernels that a GPU finishes sooner than Python can launch them. A CUDA graph of
 all of them (forward, losses, game, balance, gradients) is one launch: the same kernels on the same numbers. What is
 recorded cannot ask the host anything, so whatever Python decides in a step is part of the graph's key.
 """
 
+import gc
 import warnings
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -135,6 +134,7 @@ class _Recorded:
         self.signal = signal.clone()
         self.parameters = parameters
         self.graph = torch.cuda.CUDAGraph()
+        gc.collect()  # a graph that nobody holds any more must not be destroyed while another is recorded
         torch.cuda.synchronize()
         # other threads (pinning of batches) may go on with theirs meanwhile
         with torch.cuda.graph(self.graph, pool=pool, capture_error_mode="thread_local"):
