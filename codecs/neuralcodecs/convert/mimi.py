@@ -101,8 +101,8 @@ def _seanet(config: Any) -> dict[str, Any]:
 
 
 def _check(config: Any) -> None:
-    for name, value in (("encoder_config", config.encoder_config), ("decoder_config", config.decoder_config)):
-        if value is None:
+    for name in ("encoder_config", "decoder_config"):
+        if getattr(config, name, config) is None:  # some versions of transformers have no such names
             raise CodecError(f"cannot convert a model with {name} None: only whole ones")
     require("use_causal_conv", config.use_causal_conv, True)
     require("trim_right_ratio", config.trim_right_ratio, 1.0)

@@ -34,7 +34,7 @@ class Loading:
         seed: of the order and of every random choice in the data, at least 0.
         cache: decode all training files at the start and hold them in memory.
         max_bad: share of unreadable files above which the run stops.
-        resident: hold the cached set on the training device and cut batches there (audio). Not yet run on a GPU.
+        resident: hold the cached set on the training device and cut batches there (audio).
     """
 
     workers: int = 2

@@ -42,7 +42,7 @@ class Optimization:
         discriminator: settings of the discriminator's group.
         patience: consecutive non-finite steps after which training stops; each of them is skipped.
         postpone: leave the skipping to a fused optimizer on a GPU, so that the host waits for no step and counts it one
-            later; codebooks then still learn from what is finite in it. Not yet run on a GPU.
+            later; codebooks then still learn from what is finite in it.
     """
 
     def __init__(
