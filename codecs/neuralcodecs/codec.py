@@ -213,10 +213,10 @@ class Codec(Published, Streams, Pieced, Configured, nn.Module):
         """
         shapes = [tuple(shape) for shape in shapes or [signal.shape[2:]] * len(signal)]
         levels = self.check_levels(levels)
-        if len(set(shapes)) == 1 and (len(shapes) == 1 or self.device.type != "cpu"):
-            return self._encode_equal(fit(signal, shapes[0]), levels)
         items: dict[int, Codes] = {}
         for shape, members in together(shapes, self.device):
+            if len(members) == len(signal):
+                return self._encode_equal(fit(signal, shape), levels)
             batch = self._encode_equal(fit(signal[members], shape), levels)
             items |= zip(members, batch.items(), strict=True)
         return Codes.batch([items[i] for i in range(len(items))])
@@ -231,9 +231,9 @@ class Codec(Published, Streams, Pieced, Configured, nn.Module):
             raise CodecError("no items to decode: the batch is empty")
         signals: dict[int, Tensor] = {}
         ways = [self.decoder.choose(sampling, said) for said in codes.samplings]
-        if len(set(codes.shapes)) == len(set(ways)) == 1 and (len(ways) == 1 or self.device.type != "cpu"):
-            return self._decode_equal(codes, codes.shapes[0], ways[0])
         for (shape, way), members in together(zip(codes.shapes, ways, strict=True), self.device):
+            if len(members) == len(ways):
+                return self._decode_equal(codes, shape, way)
             batch = self._decode_equal(Codes.batch([codes.item(i) for i in members]), shape, way)
             signals |= zip(members, batch, strict=True)
         return stack_padded([signals[i] for i in range(len(signals))])
