@@ -82,7 +82,7 @@ class Replayed:
         self._recorded: OrderedDict[Shape, tuple[Tensor, Tensor, torch.cuda.CUDAGraph]] = OrderedDict()
 
     def __call__(self, x: Tensor) -> Tensor:
-        x = x.to(next(self.network.parameters()).dtype)
+        x = x.to(next(self.network.parameters()).dtype).contiguous()  # as it lies in memory, so it is recorded
         if not x.is_cuda or torch.is_grad_enabled():
             return self.network(x).float()
         shape = tuple(x.shape)

@@ -6,6 +6,7 @@
 Everything else (training, files, evaluation, language models) is written against this page only.
 """
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -259,7 +260,7 @@ class Codec(Published, Streams, Pieced, Configured, nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """Of the networks' weights; signals must have it too."""
-        return next(self.encoder.parameters()).dtype
+        return next(itertools.chain(self.decoder.parameters(), self.parameters())).dtype
 
     @property
     def sided(self) -> bool:

@@ -5,16 +5,17 @@ z: the table of each channel.    codes: part after part of the context model, in
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Int64
+from jaxtyping import Int32, Int64
 from torch import Tensor
 
 from neuralcodecs.bitstream.range_coder import RangeDecoder, RangeEncoder, ideal_bits, intervals
 from neuralcodecs.codes import Shape
 from neuralcodecs.errors import CodecError
-from neuralcodecs.quantizers.conditional import SYMBOLS, GaussianConditional
+from neuralcodecs.quantizers.conditional import SYMBOLS
 from neuralcodecs.quantizers.contexts import Part, Visit
 from neuralcodecs.quantizers.factorised import FactorisedPrior
 from neuralcodecs.stream_coder import StreamCoder
@@ -23,8 +24,14 @@ HALF = SYMBOLS // 2
 Z = "z"
 
 
-Run = Callable[[Tensor, Tensor, Visit], Tensor]
-"""``Hyperprior.context_of``."""
+@runtime_checkable
+class Contextual(Protocol):
+    """What a coder of latents needs of their quantizer, in methods: Python 3.12 does not see the parts of modules."""
+
+    def latent_tables(self) -> Int32[Tensor, "scales w"]:
+        """The tables of the parts, by their indices."""
+
+    def context_of(self, like: Tensor, z: Int64[Tensor, "b z i j"], visit: Visit) -> Tensor: ...
 
 
 class SideCoder(StreamCoder):
@@ -65,18 +72,16 @@ class LatentCoder(StreamCoder):
     """The main stream, given the side stream. A chunk of rows is coded as a picture of its own.
 
     Args:
-        run: the context model, over codes of this shape, a side stream ``z``, visiting part after part.
-        conditional: whose tables the parts have.
-        alphabet: of the codes.
+        quantizer: whose context model it runs.
+        alphabet: of its codes.
     """
 
     number = 17
 
-    def __init__(self, run: Run, conditional: GaussianConditional, alphabet: Shape) -> None:
+    def __init__(self, quantizer: Contextual, alphabet: Shape) -> None:
         super().__init__()
         self.alphabet = alphabet
-        self.run = run
-        self.conditional = conditional
+        self.quantizer = quantizer
 
     def encode(self, values: Int64[Tensor, "q *grid"], given: Mapping[str, Tensor]) -> bytes:
         encoder = RangeEncoder()
@@ -94,7 +99,7 @@ class LatentCoder(StreamCoder):
                 own[there] = torch.from_numpy(decoder.decode(int(there.sum()), plain[number])).to(own)
             return (own - HALF + means) * part.mask
 
-        self.run(codes, _side(given, codes), visit)
+        self.quantizer.context_of(codes, _side(given, codes), visit)
         decoder.finish()
         return codes[0].cpu()
 
@@ -107,10 +112,10 @@ class LatentCoder(StreamCoder):
         """``use`` the symbols of each table of each part, in order."""
         tables = self._tables()
         codes = values[None].to(tables.device)
-        self.run(codes, _side(given, codes), partial(_told, codes, tables.cpu().numpy(), use))
+        self.quantizer.context_of(codes, _side(given, codes), partial(_told, codes, tables.cpu().numpy(), use))
 
     def _tables(self) -> Tensor:
-        return self.conditional.tables
+        return self.quantizer.latent_tables()
 
 
 def _told(

@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from functools import partial
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int32, Int64
 from torch import Tensor, nn
 
 from neuralcodecs.codec import Distortion, Quantized, Quantizer
@@ -158,8 +158,11 @@ class Hyperprior(Quantizer):
         values = self.context(self.hyper.back(coarse, tuple(scaled.shape[2:])), visit)
         return values, codes, torch.stack(spent).sum()
 
+    def latent_tables(self) -> Int32[Tensor, "scales w"]:
+        return self.conditional.tables
+
     def coders(self) -> StreamCoders:
-        return {Z: SideCoder(self.prior), MAIN: LatentCoder(self.context_of, self.conditional, self.codebook_sizes)}
+        return {Z: SideCoder(self.prior), MAIN: LatentCoder(self, self.codebook_sizes)}
 
     def encode(self, latents: Float[Tensor, "b d h w"], levels: int | None = None) -> Int64[Tensor, "b d h w"]:
         return self.encode_streams(latents, levels)[0]
