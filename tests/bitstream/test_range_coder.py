@@ -1,7 +1,6 @@
 """Range coder: what goes in comes out, in as many bits as the tables say, and damage is refused."""
 
 import hashlib
-import math
 import time
 
 import numpy as np
@@ -47,7 +46,7 @@ def test_static_round_trip_within_32_bits_of_the_ideal(seed: int, size: int, cou
     symbols = drawn(rng, table, count)
     data = encoded(symbols, table)
     ideal = ideal_bits(*intervals(symbols, np.broadcast_to(table, (count, size + 1))))
-    assert 8 * len(data) <= 32 * math.ceil((1.005 * ideal + 32) / 32)  # whole words of 32 bits
+    assert 8 * len(data) < 1.005 * ideal + 33  # a point of the interval takes up to a bit more, in whole words of 32
     decoder = RangeDecoder(data)
     assert np.array_equal(decoder.decode(count, table), symbols)
     decoder.finish()
