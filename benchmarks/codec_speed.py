@@ -104,10 +104,11 @@ def report(name: str, options: argparse.Namespace, precision: str, ceilings: Cei
 
 def line(name: str, audio: float, theirs: Figure, ours: Figure, fast: Figure | None) -> str:
     """``audio``: milliseconds of it in the batch."""
-    parts = [f"{name}: published {audio / theirs.ms:.0f} x real time {theirs.gib:.2f} GiB"]
+    memory = (lambda figure: f" {figure.gib:.2f} GiB") if CUDA else (lambda figure: "")
+    parts = [f"{name}: published {audio / theirs.ms:.0f} x real time{memory(theirs)}"]
     for kind, figure in (("ours", ours), ("accelerated", fast)):
         if figure:
-            parts.append(f"{kind} {audio / figure.ms:.0f} x {figure.gib:.2f} GiB, ratio {theirs.ms / figure.ms:.2f}")
+            parts.append(f"{kind} {audio / figure.ms:.0f} x{memory(figure)}, ratio {theirs.ms / figure.ms:.2f}")
     return "; ".join(parts)
 
 

@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-import jaxtyping
 import pytest
 import torch
-from conftest import SAMPLES
+from conftest import SAMPLES, unchecked
 from generative import flow_speech_codec
 
 from neuralcodecs import Codec, CodecError
@@ -48,18 +47,15 @@ def speech(length: int, start: int = 20000) -> torch.Tensor:
 
 
 @pytest.fixture
-def unchecked() -> Iterator[None]:
-    """Compilers cannot see through the type checks of tests."""
-    before = jaxtyping.config.jaxtyping_disable
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", before)
+def compilable() -> Iterator[None]:
+    with unchecked():
+        yield
 
 
 @DEVICES
 @pytest.mark.parametrize("make", [seanet, dac])
 def test_codes_and_signals_are_those_of_the_codec(
-    make: Any, device: str, unchecked: None, monkeypatch: pytest.MonkeyPatch
+    make: Any, device: str, compilable: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     codec = make().to(device)
@@ -117,7 +113,7 @@ def test_more_shapes_than_it_keeps(device: str) -> None:
     assert len(fast.encoder.replayed._recorded) == (MOST_SHAPES if device == "cuda" else 0)
 
 
-def test_the_lstm_of_a_compiled_network_is_the_lstm(unchecked: None) -> None:
+def test_the_lstm_of_a_compiled_network_is_the_lstm(compilable: None) -> None:
     network = seanet().encoder
     torch._dynamo.reset()
     with torch.no_grad(), torch._dynamo.config.patch(allow_rnn=True):

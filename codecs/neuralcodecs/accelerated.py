@@ -37,13 +37,10 @@ def accelerated(codec: Codec, dtype: torch.dtype = torch.float32, compiled: bool
     if dtype != codec.dtype and codec.device.type == "cpu":
         # oneDNN with AMX, torch 2.11: a strided convolution of 2000 bfloat16 samples is off by 80 %, of 2003 it is not
         raise CodecError(f"on a CPU networks run in {codec.dtype}, which is safe: leave out {dtype}")
-    view = copy.copy(codec)
-    view._modules = dict(codec._modules)
     encoder, decoder = codec.encoder, codec.decoder
     if dtype != codec.dtype:
         encoder, decoder = copy.deepcopy(encoder).to(dtype), copy.deepcopy(decoder).to(dtype)
-    view.encoder, view.decoder = FastEncoder(encoder.eval(), compiled), FastDecoder(decoder.eval(), compiled)
-    return view
+    return codec.with_networks(FastEncoder(encoder.eval(), compiled), FastDecoder(decoder.eval(), compiled))
 
 
 class FastEncoder(Encoder):

@@ -3,6 +3,7 @@
 signal --pieces--> encoder --> latents --Quantizer.encode_streams--> codes and side streams, joined over the pieces
 """
 
+import copy
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -25,6 +26,15 @@ SCALE = "scale"
 
 class Pieced:
     """The part of a codec that codes signals of one shape."""
+
+    def with_networks(  # type: ignore[misc]
+        self: "neuralcodecs.codec.Codec", encoder: "neuralcodecs.codec.Encoder", decoder: "neuralcodecs.codec.Decoder"
+    ) -> "neuralcodecs.codec.Codec":
+        """The codec with these in the place of its own; all else is shared."""
+        view = copy.copy(self)
+        view._modules = dict(self._modules)
+        view.encoder, view.decoder = encoder, decoder
+        return view
 
     def pieces(self: "neuralcodecs.codec.Codec", shape: Shape) -> list[Box]:  # type: ignore[misc]
         """The boxes that a signal of ``shape`` is coded in, in the order of their codes."""

@@ -5,7 +5,6 @@ attention, and a receptive field within the margin on either side. Group norms (
 of a tile instead of the picture's: then the result is another one, and tiles may show.
 """
 
-import copy
 from itertools import product
 from typing import NamedTuple
 
@@ -91,8 +90,6 @@ def tiled(codec: Codec, size: int) -> Codec:
             f"tiles of {size} are smaller than the codec's stride {max(codec.encoder.strides)}: enlarge them"
         )
     margin = -(-tile // 4)
-    view = copy.copy(codec)
-    view._modules = dict(codec._modules)
-    view.encoder = TiledEncoder(codec.encoder, tile, margin)
-    view.decoder = TiledDecoder(codec.decoder, codec.encoder.channels, codec.encoder.strides, tile, margin)
-    return view
+    encoder = TiledEncoder(codec.encoder, tile, margin)
+    decoder = TiledDecoder(codec.decoder, codec.encoder.channels, codec.encoder.strides, tile, margin)
+    return codec.with_networks(encoder, decoder)

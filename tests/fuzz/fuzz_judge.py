@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
-import jaxtyping
 import numpy as np
+from conftest import unchecked
 from fuzz_corpus import Values, Victim
 
 from neuralcodecs.bitstream import Chunk
@@ -105,15 +105,6 @@ def check_whole(victim: Victim, data: bytes, values: Values) -> None:
     else:
         reader = victim.open(again)
         assert _equal(reader.read_all(), values) and reader.header == header
-
-
-@contextmanager
-def unchecked() -> Iterator[None]:
-    """Without the shape checks of other tests: they take ten times as long as reading a small file, and refuse, too."""
-    before = jaxtyping.config.jaxtyping_disable
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", before)
 
 
 @contextmanager

@@ -7,10 +7,10 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, unchecked
 from examples import forge_flac
 from fuzz_corpus import Victim, mutants, narrow_codec, victims
-from fuzz_judge import Judge, unchecked
+from fuzz_judge import Judge
 from mutations import DAMAGE, FORGERY
 from pictures import bomb, picture_codec
 

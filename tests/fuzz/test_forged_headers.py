@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import unchecked
 from fuzz_corpus import CONFIGS, drawn, narrow_codec
-from fuzz_judge import unchecked
 
 from neuralcodecs import Codec
 from neuralcodecs.bitstream import Chunk, Header, Original, StreamSpec, Writer, split, write
