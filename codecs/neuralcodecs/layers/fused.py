@@ -4,11 +4,12 @@ Feature maps of discriminators are gigabytes per step: what is done to each valu
 does.
 """
 
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -37,12 +38,18 @@ def inputs_only() -> Iterator[None]:
 
 
 def biased_leaky(
-    x: Float[Tensor, "b c *space"], bias: Float[Tensor, " c"], slope: float
-) -> Float[Tensor, "b c *space"]:
-    """``leaky_relu(x + bias)``, computed in place of ``x``, which nothing else may need."""
-    if _one_pass(x) and x.is_contiguous(memory_format=torch.channels_last):
-        return _BiasedLeaky.apply(x, bias, slope)
-    return F.leaky_relu_(x.add_(bias.to(x.dtype).view(-1, *(1,) * (x.ndim - 2))), slope)
+    x: Float[Tensor, "b c n f"], bias: Float[Tensor, " c"], slope: float, kept: int
+) -> Float[Tensor, "b c n f"]:
+    """``leaky_relu(x + bias)`` in the first ``kept`` positions of the last axis, 0 behind them.
+
+    It is computed in place of ``x``, which nothing else may need, and has no gradient behind them, whatever comes back.
+    """
+    return _BiasedLeaky.apply(x, bias, slope, kept)
+
+
+def cut(x: Float[Tensor, "b c n f"], kept: int) -> Float[Tensor, "b c n kept"]:
+    """The first ``kept`` positions of the last axis. What its gradient has behind them is anything."""
+    return x if kept == x.shape[-1] else _Cut.apply(x, kept)
 
 
 def biased(x: Float[Tensor, "b c *space"], bias: Float[Tensor, " c"]) -> Float[Tensor, "b c *space"]:
@@ -67,8 +74,8 @@ def snake(x: Float[Tensor, "b c *space"], alpha: Float[Tensor, " c"], tiny: floa
 def l1_distance(target: Float[Tensor, "*shape"], output: Float[Tensor, "*shape"], relative: bool) -> Float[Tensor, ""]:
     """Mean of ``|target - output|``, by that of ``|target|`` if relative; its gradient is that of the output."""
     target = target.detach()
-    if _one_pass(output) and output.numel() and _same_memory(target, output):
-        difference, size = _L1Means.apply(target, output)
+    if _one_pass(output) and output.numel() and target.dtype == output.dtype and (rows := _rows(target, output)):
+        difference, size = _L1Means.apply(target, output, rows)
         return difference / size.clamp_min(LEAST) if relative else difference
     distance = (target - output).abs().mean()
     return distance / target.abs().mean().clamp_min(LEAST) if relative else distance
@@ -92,26 +99,70 @@ def kernels() -> Any:
     return fused_kernels
 
 
-def _same_memory(a: Tensor, b: Tensor) -> bool:
-    """Whether both fill their memory without gaps, in the same order."""
-    span = 1 + sum((size - 1) * step for size, step in zip(a.shape, a.stride(), strict=True))
-    return a.dtype == b.dtype and a.stride() == b.stride() and span == a.numel()
+class Rows(NamedTuple):
+    """How a tensor lies in memory: ``number`` rows of ``length`` elements, of which the first ``kept`` are its own."""
+
+    number: int
+    length: int
+    kept: int
+
+
+def _rows(a: Tensor, b: Tensor) -> Rows | None:
+    """Of both, where they have equal strides and at most one axis with a gap between its positions."""
+    if a.stride() != b.stride():
+        return None
+    axes = sorted((step, size) for size, step in zip(a.shape, a.stride(), strict=True) if size > 1)
+    filled, length = 1, 0
+    for step, size in axes:
+        if step != filled:
+            if length or step < filled:
+                return None
+            length, kept = step, filled
+            filled = step
+        filled *= size
+    return Rows(filled // length, length, kept) if length else Rows(1, filled, filled)
 
 
 class _BiasedLeaky(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, bias: Tensor, slope: float) -> Tensor:
-        kernels().biased_leaky_(x, bias, slope)
-        ctx.mark_dirty(x)
-        ctx.save_for_backward(x)
-        ctx.slope, ctx.dtype = slope, bias.dtype
-        return x
+    def forward(ctx: Any, x: Tensor, bias: Tensor, slope: float, kept: int) -> Tensor:
+        ctx.one_pass = _one_pass(x) and x.is_contiguous(memory_format=torch.channels_last)
+        y = x.detach()  # not marked as changed: of a view, autograd would copy the whole that it is part of
+        if ctx.one_pass:
+            kernels().biased_leaky_(y, bias, slope, kept)
+        else:
+            F.leaky_relu_(y.add_(bias.to(y.dtype).view(-1, 1, 1)), slope)
+            y[..., kept:].zero_()
+        ctx.save_for_backward(y)
+        ctx.slope, ctx.kept, ctx.dtype = slope, kept, bias.dtype
+        return y
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
         (y,) = ctx.saved_tensors
+        wanted = _weights_too and ctx.needs_input_grad[1]
+        if ctx.one_pass:
+            gradient = gradient.contiguous(memory_format=torch.channels_last)
+            inside, at_bias = kernels().leaky_gradients(gradient, y, ctx.slope, ctx.kept, wanted)
+            return inside, at_bias.to(ctx.dtype) if wanted else None, None, None
         inside = torch.ops.aten.leaky_relu_backward(gradient, y, ctx.slope, True)
-        return inside, _over_positions(inside, ctx.dtype) if _weights_too and ctx.needs_input_grad[1] else None, None
+        inside[..., ctx.kept :].zero_()
+        return inside, _over_positions(inside, ctx.dtype) if wanted else None, None, None
+
+
+class _Cut(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, kept: int) -> Tensor:
+        ctx.shape, ctx.strides, ctx.kept = x.shape, x.stride(), kept
+        return x[..., :kept]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        whole = math.prod(ctx.shape)
+        room = gradient.untyped_storage().nbytes() // gradient.element_size() - gradient.storage_offset()
+        if gradient.stride() == ctx.strides and room >= whole:  # it lies in memory of the whole
+            return gradient.as_strided(ctx.shape, ctx.strides), None
+        return F.pad(gradient, (0, ctx.shape[-1] - ctx.kept)), None
 
 
 class _Biased(torch.autograd.Function):
@@ -149,13 +200,14 @@ class _Snake(torch.autograd.Function):
 
 class _L1Means(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, target: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, target: Tensor, output: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(target, output)
-        difference, size = (kernels().l1_sums(target, output) / output.numel()).unbind()
+        ctx.rows = rows
+        difference, size = (kernels().l1_sums(target, output, *rows) / output.numel()).unbind()
         ctx.mark_non_differentiable(size)
         return difference, size
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[None, Tensor]:
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[None, Tensor, None]:
         target, output = ctx.saved_tensors
-        return None, kernels().l1_gradient(target, output, gradient.float() / output.numel())
+        return None, kernels().l1_gradient(target, output, gradient.float() / output.numel(), *ctx.rows), None

@@ -21,19 +21,52 @@ def _kernel(function: Callable[..., None]) -> Any:
 
 
 @_kernel
-def _biased_leaky(x: "Any", bias: "Any", n: "Any", channels: "Any", slope: "Any", BLOCK: tl.constexpr) -> None:
-    offsets = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+def _biased_leaky(
+    x: "Any", bias: "Any", n: "Any", channels: "Any", slope: "Any", bins: "Any", kept: "Any", BLOCK: tl.constexpr
+) -> None:
+    offsets = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = offsets < n
     value = tl.load(x + offsets, mask=inside, other=0.0).to(tl.float32)
     value += tl.load(bias + offsets % channels, mask=inside, other=0.0).to(tl.float32)
-    tl.store(x + offsets, tl.where(value > 0, value, value * slope), mask=inside)
+    value = tl.where(value > 0, value, value * slope)
+    tl.store(x + offsets, tl.where((offsets // channels) % bins < kept, value, 0.0), mask=inside)
 
 
 @_kernel
-def _l1_sums(a: "Any", b: "Any", sums: "Any", n: "Any", programs: "Any", BLOCK: tl.constexpr) -> None:
+def _leaky_gradients(
+    gradient: "Any",
+    y: "Any",
+    at_x: "Any",
+    at_bias: "Any",
+    rows: "Any",
+    channels: "Any",
+    slope: "Any",
+    bins: "Any",
+    kept: "Any",
+    ROWS: tl.constexpr,
+    WIDTH: tl.constexpr,
+    SUMS: tl.constexpr,
+) -> None:
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    channel = tl.program_id(1) * WIDTH + tl.arange(0, WIDTH)
+    inside = (row[:, None] < rows) & (channel[None, :] < channels)
+    offsets = row[:, None].to(tl.int64) * channels + channel[None, :]
+    known = inside & (row[:, None] % bins < kept)
+    upstream = tl.load(gradient + offsets, mask=known, other=0.0).to(tl.float32)
+    value = tl.load(y + offsets, mask=known, other=0.0).to(tl.float32)
+    through = tl.where(value > 0, upstream, upstream * slope)
+    tl.store(at_x + offsets, through, mask=inside)
+    if SUMS:
+        tl.store(at_bias + tl.program_id(0) * channels + channel, tl.sum(through, axis=0), mask=channel < channels)
+
+
+@_kernel
+def _l1_sums(
+    a: "Any", b: "Any", sums: "Any", n: "Any", length: "Any", kept: "Any", programs: "Any", BLOCK: tl.constexpr
+) -> None:
     program = tl.program_id(0)
-    offsets = program * BLOCK + tl.arange(0, BLOCK)
-    inside = offsets < n
+    offsets = program.to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    inside = (offsets < n) & (offsets % length < kept)
     first = tl.load(a + offsets, mask=inside, other=0.0).to(tl.float32)
     second = tl.load(b + offsets, mask=inside, other=0.0).to(tl.float32)
     tl.store(sums + program, tl.sum(tl.abs(first - second), axis=0))
@@ -41,9 +74,11 @@ def _l1_sums(a: "Any", b: "Any", sums: "Any", n: "Any", programs: "Any", BLOCK: 
 
 
 @_kernel
-def _l1_gradient(a: "Any", b: "Any", scale: "Any", out: "Any", n: "Any", BLOCK: tl.constexpr) -> None:
-    offsets = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    inside = offsets < n
+def _l1_gradient(
+    a: "Any", b: "Any", scale: "Any", out: "Any", n: "Any", length: "Any", kept: "Any", BLOCK: tl.constexpr
+) -> None:
+    offsets = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    inside = (offsets < n) & (offsets % length < kept)
     first = tl.load(a + offsets, mask=inside, other=0.0).to(tl.float32)
     second = tl.load(b + offsets, mask=inside, other=0.0).to(tl.float32)
     step = tl.load(scale)
@@ -89,27 +124,57 @@ def _snake_gradients(
     tl.store(at_alpha + tl.program_id(0) * channels + channel, tl.sum(parts, axis=0), mask=channel < channels)
 
 
-def biased_leaky_(x: Tensor, bias: Tensor, slope: float) -> None:
-    """``leaky_relu(x + bias)`` in place; channels are what changes fastest in memory."""
-    n = x.numel()
+def biased_leaky_(x: Tensor, bias: Tensor, slope: float, kept: int | None = None) -> None:
+    """``leaky_relu(x + bias)`` in place; channels are what changes fastest in memory, and the last axis after them.
+
+    Behind its first ``kept`` positions is 0.
+    """
+    n, bins = x.numel(), x.shape[-1]
     if n:
-        _biased_leaky[(triton.cdiv(n, BLOCK),)](x, bias, n, len(bias), slope, BLOCK=BLOCK)
+        grid = (triton.cdiv(n, BLOCK),)
+        _biased_leaky[grid](x, bias, n, len(bias), slope, bins, bins if kept is None else kept, BLOCK=BLOCK)
 
 
-def l1_sums(a: Tensor, b: Tensor) -> Tensor:
-    """Sums of ``|a - b|`` and of ``|a|`` in fp32, for tensors that fill the same memory in the same order."""
-    programs = triton.cdiv(a.numel(), BLOCK)
+def leaky_gradients(gradient: Tensor, y: Tensor, slope: float, kept: int, sums: bool) -> tuple[Tensor, Tensor | None]:
+    """Gradients at the input of ``biased_leaky_`` that gave ``y`` and, if asked for, at its bias (fp32).
+
+    ``gradient`` lies in memory as ``y`` does; behind the first ``kept`` positions of the last axis it is not read.
+    """
+    channels, at_x = y.shape[1], torch.empty_like(y)
+    rows = y.numel() // channels
+    width = min(64, triton.next_power_of_2(channels))
+    height = BLOCK // width
+    blocks = triton.cdiv(rows, height)
+    at_bias = torch.zeros(blocks, channels, device=y.device) if sums else None
+    if rows:
+        grid = (blocks, triton.cdiv(channels, width))
+        numbers = (rows, channels, slope, y.shape[-1], kept)
+        _leaky_gradients[grid](gradient, y, at_x, at_bias, *numbers, ROWS=height, WIDTH=width, SUMS=sums)
+    return at_x, None if at_bias is None else at_bias.sum(0)
+
+
+def l1_sums(a: Tensor, b: Tensor, count: int, length: int, kept: int) -> Tensor:
+    """Sums of ``|a - b|`` and of ``|a|`` in fp32, for tensors that lie in memory in the same way.
+
+    That is ``count`` rows of ``length`` elements, of which the first ``kept`` are theirs.
+    """
+    n = count * length
+    programs = triton.cdiv(n, BLOCK)
     sums = torch.empty(2, programs, device=a.device)
-    _l1_sums[(programs,)](a, b, sums, a.numel(), programs, BLOCK=BLOCK)
+    _l1_sums[(programs,)](a, b, sums, n, length, kept, programs, BLOCK=BLOCK)
     return sums.sum(1)
 
 
-def l1_gradient(a: Tensor, b: Tensor, scale: Tensor) -> Tensor:
-    """``scale * sign(b - a)`` like ``b``; ``scale`` is a scalar on the device."""
-    out, n = torch.empty_like(b), a.numel()
+def l1_gradient(a: Tensor, b: Tensor, scale: Tensor, count: int, length: int, kept: int) -> Tensor:
+    """``scale * sign(b - a)`` in memory of the same kind as that of ``b``; ``scale`` is a scalar on the device.
+
+    What is not its own of a row holds anything.
+    """
+    n = count * length
+    memory = b.new_empty(n)
     if n:
-        _l1_gradient[(triton.cdiv(n, BLOCK),)](a, b, scale, out, n, BLOCK=BLOCK)
-    return out
+        _l1_gradient[(triton.cdiv(n, BLOCK),)](a, b, scale, memory, n, length, kept, BLOCK=BLOCK)
+    return memory.as_strided(b.shape, b.stride())
 
 
 def snake(x: Tensor, alpha: Tensor, tiny: float) -> Tensor:

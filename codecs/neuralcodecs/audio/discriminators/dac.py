@@ -104,8 +104,8 @@ class PeriodDiscriminator(nn.Module):
         # the published code pads a whole period where none is needed; kept, so that its weights give its logits
         padded = pad_reflect(signal, 0, self.period - signal.shape[-1] % self.period)
         padded = padded[..., : padded.shape[-1] // self.period * self.period]
-        features = self.stack(rearrange(padded, "b c (n p) -> b c n p", p=self.period))
-        return self.post(features[-1]), features
+        *features, logits = self.stack(rearrange(padded, "b c (n p) -> b c n p", p=self.period), self.post)
+        return logits, features
 
 
 class BandSTFTDiscriminator(nn.Module):

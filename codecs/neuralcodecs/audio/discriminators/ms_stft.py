@@ -4,17 +4,18 @@ from collections.abc import Iterable
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Complex, Float
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu_
 from torch.nn.utils.parametrizations import weight_norm
 
-from neuralcodecs.audio.discriminators.halving import unbiased
+from neuralcodecs.audio.discriminators.grouping import multiple, unbiased
 from neuralcodecs.audio.spectral import STFT
 from neuralcodecs.criteria import Discriminator, Verdict
 from neuralcodecs.errors import CodecError
-from neuralcodecs.layers.fused import biased_leaky
+from neuralcodecs.layers.fused import biased_leaky, cut
 
 DILATIONS = (1, 2, 4)
 
@@ -62,8 +63,8 @@ class STFTDiscriminator(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this form
 
     def forward(self, signal: Float[Tensor, "b c t"]) -> tuple[Tensor, list[Tensor]]:
-        features = self.stack(parts(self.stft(signal)))
-        return self.post(features[-1]), features
+        *features, logits = self.stack(parts(self.stft(signal)), self.post)
+        return logits, features
 
 
 class ConvStack(nn.Module):
@@ -74,24 +75,33 @@ class ConvStack(nn.Module):
         self.convs = nn.ModuleList(convs)
         self.slope = slope
 
-    def forward(self, x: Float[Tensor, "b k *space"]) -> list[Tensor]:
-        outputs = []
-        for conv in cast(Iterable[nn.Conv2d], self.convs):
-            if conv.bias is not None and x.is_cuda:
-                y = unbiased(conv, x).contiguous(memory_format=torch.channels_last)
-                x = biased_leaky(y, conv.bias, self.slope)
-            else:
-                x = leaky_relu_(conv(x), self.slope)
+    def forward(self, x: Float[Tensor, "b k *space"], last: nn.Module | None = None) -> list[Tensor]:
+        """``last``: a further convolution, which no ReLU follows."""
+        if x.is_cuda:
+            return self.grouped(x, last)
+        outputs, x = [], x.contiguous()  # the weights decide the memory format
+        for conv in self.convs:
+            x = leaky_relu_(conv(x), self.slope)
             outputs.append(x)
-        return outputs
+        return outputs if last is None else [*outputs, last(x)]
+
+    def grouped(self, x: Float[Tensor, "b k *space"], last: nn.Module | None = None) -> list[Tensor]:
+        """The same as a GPU does it fastest: over groups of bins, which zeros behind the last bin fill up."""
+        convs, bins = cast(Iterable[nn.Conv2d], self.convs), x.shape[-1]
+        missing = -bins % multiple(convs)
+        x = (F.pad(x, (0, missing)) if missing else x).contiguous(memory_format=torch.channels_last)
+        outputs = []
+        for conv in convs:
+            bins = -(-bins // conv.stride[1])
+            y = unbiased(conv, x).contiguous(memory_format=torch.channels_last)
+            x = biased_leaky(y, cast(Tensor, conv.bias), self.slope, bins)
+            outputs.append(cut(x, bins))
+        return outputs if last is None else [*outputs, last(x)[..., :bins]]
 
 
 def parts(spectrum: Complex[Tensor, "b c n f"]) -> Float[Tensor, "b p n f"]:
-    """Real parts of all channels, then imaginary parts; contiguous, so that the weights decide the memory format.
-
-    Left as the channels-last view that it is for one channel, it would impose that format on every convolution.
-    """
-    return rearrange(torch.view_as_real(spectrum), "b c n f p -> b (p c) n f").contiguous()
+    """Real parts of all channels, then imaginary parts; for one channel the spectrum itself, channels last."""
+    return rearrange(torch.view_as_real(spectrum), "b c n f p -> b (p c) n f")
 
 
 def judge(scales: Iterable[nn.Module], items: Float[Tensor, "n c t"], batch: int) -> list[Verdict]:
