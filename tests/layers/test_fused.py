@@ -42,14 +42,16 @@ for a, b, rows in ((*whole, (1, 15150, 15150)), (*whole[..., :90], (150, 101, 90
     got = l1_gradient(a, b, torch.tensor(0.5), *rows)
     torch.testing.assert_close(got, 0.5 * torch.sign(b - a))
     assert got.stride() == b.stride()
-for channels, positions in ((3, 50), (96, 70), (130, 1), (8, 0)):
-    x = torch.randn(2, positions, channels).transpose(1, 2).requires_grad_()
-    alpha, upstream = torch.rand(channels, requires_grad=True), torch.randn_like(x)
+for channels, positions, rows in ((3, 50, 1), (96, 70, 1), (130, 1, 1), (8, 0, 1), (3, 50, 0), (96, 70, 0), (8, 0, 0)):
+    x = torch.randn(2, positions, channels).transpose(1, 2) if rows else torch.randn(2, channels, positions)
+    x.requires_grad_()
+    alpha, upstream = torch.rand(channels, requires_grad=True), torch.randn_like(x)  # lies in memory as x does
     column = alpha[:, None]
     wanted = x + (column + 1e-9).reciprocal() * torch.sin(column * x).square()
     gradients = torch.autograd.grad(wanted, [x, alpha], upstream)
     got = snake(x.detach(), alpha.detach(), 1e-9), *snake_gradients(upstream, x.detach(), alpha.detach(), 1e-9)
     torch.testing.assert_close(got, (wanted.detach(), *gradients), rtol=1e-4, atol=1e-4)
+    assert got[0].stride() == got[1].stride() == x.stride()
 """
 
 
@@ -73,7 +75,7 @@ def test_kernels_compile_for_hopper(name: str) -> None:
     from neuralcodecs.layers import fused_kernels
 
     kernel = getattr(fused_kernels, name)
-    integers = ("n", "channels", "programs", "rows", "bins", "kept", "length")
+    integers = ("n", "channels", "programs", "rows", "bins", "kept", "length", "step", "along", "across")
     numbers = dict.fromkeys(integers, "i32") | {"slope": "fp32", "tiny": "fp32"}
     sizes = {"BLOCK": 4096, "ROWS": 64, "WIDTH": 64, "SUMS": True}
     arguments = kernel.arg_names

@@ -66,7 +66,7 @@ def snake(x: Float[Tensor, "b c *space"], alpha: Float[Tensor, " c"], tiny: floa
     through fp32 and be rounded by the next. What is kept for the gradient is ``x`` alone, not four arrays of its size.
     """
     if _one_pass(x) and x.ndim == 3:
-        return _Snake.apply(x.transpose(1, 2).contiguous().transpose(1, 2), alpha, tiny)
+        return _Snake.apply(_in_order(x, x), alpha, tiny)
     column = alpha.view(-1, *(1,) * (x.ndim - 2))
     return x + (column + tiny).reciprocal() * torch.sin(column * x).square()
 
@@ -183,6 +183,12 @@ def _over_positions(gradient: Tensor, dtype: torch.dtype) -> Tensor:
     return gradient.sum([axis for axis in range(gradient.ndim) if axis != 1], dtype=torch.float32).to(dtype)
 
 
+def _in_order(x: Float[Tensor, "b c t"], like: Float[Tensor, "b c t"]) -> Float[Tensor, "b c t"]:
+    """``x`` without gaps in memory, as rows where ``like`` is."""
+    rows = like.stride(1) == 1 < like.shape[1]
+    return x.transpose(1, 2).contiguous().transpose(1, 2) if rows else x.contiguous()
+
+
 class _Snake(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, alpha: Tensor, tiny: float) -> Tensor:
@@ -193,8 +199,7 @@ class _Snake(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
         x, alpha = ctx.saved_tensors
-        gradient = gradient.transpose(1, 2).contiguous().transpose(1, 2)
-        at_x, at_alpha = kernels().snake_gradients(gradient, x, alpha, ctx.tiny)
+        at_x, at_alpha = kernels().snake_gradients(_in_order(gradient, x), x, alpha, ctx.tiny)
         return at_x, at_alpha.to(alpha.dtype), None
 
 

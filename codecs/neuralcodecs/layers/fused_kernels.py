@@ -87,11 +87,13 @@ def _l1_gradient(
 
 
 @_kernel
-def _snake(x: "Any", alpha: "Any", out: "Any", n: "Any", channels: "Any", tiny: "Any", BLOCK: tl.constexpr) -> None:
-    offsets = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+def _snake(
+    x: "Any", alpha: "Any", out: "Any", n: "Any", channels: "Any", step: "Any", tiny: "Any", BLOCK: tl.constexpr
+) -> None:
+    offsets = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = offsets < n
     value = tl.load(x + offsets, mask=inside, other=0.0).to(tl.float32)
-    frequency = tl.load(alpha + offsets % channels, mask=inside, other=1.0).to(tl.float32)
+    frequency = tl.load(alpha + offsets // step % channels, mask=inside, other=1.0).to(tl.float32)
     wave = tl.sin(frequency * value)
     tl.store(out + offsets, value + wave * wave / (frequency + tiny), mask=inside)
 
@@ -105,6 +107,9 @@ def _snake_gradients(
     at_alpha: "Any",
     rows: "Any",
     channels: "Any",
+    length: "Any",
+    along: "Any",
+    across: "Any",
     tiny: "Any",
     ROWS: tl.constexpr,
     WIDTH: tl.constexpr,
@@ -112,7 +117,8 @@ def _snake_gradients(
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     channel = tl.program_id(1) * WIDTH + tl.arange(0, WIDTH)
     inside = (row[:, None] < rows) & (channel[None, :] < channels)
-    offsets = row[:, None] * channels + channel[None, :]
+    starts = (row // length).to(tl.int64) * length * channels + row % length * along
+    offsets = starts[:, None] + channel[None, :] * across
     value = tl.load(x + offsets, mask=inside, other=0.0).to(tl.float32)
     upstream = tl.load(gradient + offsets, mask=inside, other=0.0).to(tl.float32)
     frequency = tl.load(alpha + channel, mask=channel < channels, other=1.0).to(tl.float32)[None, :]
@@ -178,10 +184,10 @@ def l1_gradient(a: Tensor, b: Tensor, scale: Tensor, count: int, length: int, ke
 
 
 def snake(x: Tensor, alpha: Tensor, tiny: float) -> Tensor:
-    """``x + sin(alpha x)^2 / (alpha + tiny)`` like ``x``, whose channels are what changes fastest in memory."""
+    """``x + sin(alpha x)^2 / (alpha + tiny)`` like ``x``: ``(b, c, t)`` without gaps, in that order or as rows."""
     out, n = torch.empty_like(x), x.numel()
     if n:
-        _snake[(triton.cdiv(n, BLOCK),)](x, alpha, out, n, len(alpha), tiny, BLOCK=BLOCK)
+        _snake[(triton.cdiv(n, BLOCK),)](x, alpha, out, n, len(alpha), x.stride(1), tiny, BLOCK=BLOCK)
     return out
 
 
@@ -195,5 +201,6 @@ def snake_gradients(gradient: Tensor, x: Tensor, alpha: Tensor, tiny: float) -> 
     at_alpha = torch.zeros(blocks, channels, device=x.device)
     if rows:
         grid = (blocks, triton.cdiv(channels, width))
-        _snake_gradients[grid](gradient, x, alpha, at_x, at_alpha, rows, channels, tiny, ROWS=height, WIDTH=width)
+        places = (rows, channels, x.shape[-1], x.stride(2), x.stride(1))
+        _snake_gradients[grid](gradient, x, alpha, at_x, at_alpha, *places, tiny, ROWS=height, WIDTH=width)
     return at_x, at_alpha.sum(0)
