@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from neuralcodecs.audio import MultiScaleSTFT, WaveformL1
+from neuralcodecs.training import Together, Weighted
 from neuralcodecs.training.combine import Balancer, WeightedSum
 from neuralcodecs.training.terms import Output, Term, Terms
 
@@ -101,3 +103,14 @@ def test_gradients_survive_half_precision() -> None:
     output = Output.of(signal + 1)
     WeightedSum()({"waveform": Term(output.leaf.half().float().mean(), 1.0, on_output=True)}, output).backward()
     torch.testing.assert_close(signal.grad, torch.full_like(signal, 1 / 1_500_000), rtol=1e-3, atol=0)
+
+
+def test_several_losses_together_are_their_weighted_sum() -> None:
+    output, target = torch.randn(2, 1, 4000, requires_grad=True), torch.randn(2, 1, 4000)
+    parts = [Weighted(WaveformL1(), 0.5), Weighted(MultiScaleSTFT((256, 64)), 2.0)]
+    together = Together(parts)
+    wanted = 0.5 * parts[0].loss(output, target) + 2.0 * parts[1].loss(output, target)
+    found = together(output, target)
+    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(*(torch.autograd.grad(v, output) for v in (found, wanted)))
+    assert [*together.buffers()] == [*parts[0].buffers(), *parts[1].buffers()]

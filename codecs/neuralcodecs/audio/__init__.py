@@ -2,6 +2,7 @@
 
 from neuralcodecs.audio.augment import GainAndMix
 from neuralcodecs.audio.disturbance import PerceptualDisturbance
+from neuralcodecs.audio.intelligibility import IntelligibilityLoss
 from neuralcodecs.audio.losses import (
     CompressedSpectrum,
     EncodecMel,
@@ -21,6 +22,7 @@ __all__ = [
     "CompressedSpectrum",
     "EncodecMel",
     "GainAndMix",
+    "IntelligibilityLoss",
     "LogMel",
     "LogMelEncoder",
     "MultiScaleMel",

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
-from torchaudio.functional import resample
+from torchaudio.transforms import Resample
 
 from neuralcodecs.audio import bark
 from neuralcodecs.audio.spectral import STFT
@@ -58,7 +58,7 @@ class PerceptualDisturbance(Loss):
 
     def __init__(self, rate: int) -> None:
         super().__init__()
-        self.rate = rate
+        self.resample = Resample(rate, RATE)  # a function would make its filter on the host at every call
         self.stft = STFT(WINDOW, WINDOW // 2)
         # on the CPU wherever the module is built, as in MelScale
         with torch.device("cpu"):
@@ -104,7 +104,7 @@ class PerceptualDisturbance(Loss):
     def _bark_powers(self, signal: Tensor) -> Float[Tensor, "n frames bands"]:
         """Filtered and at the common level."""
         signal = rearrange(signal, "b c t -> (b c) 1 t")
-        spectrum = rearrange(self.stft(resample(signal, self.rate, RATE)), "n 1 frames bins -> n frames bins")
+        spectrum = rearrange(self.stft(self.resample(signal)), "n 1 frames bins -> n frames bins")
         power = spectrum.real.square() + spectrum.imag.square()
         # Parseval: the mean square of what lies in the band
         energy = 2 * (power * self.audible_band).sum(-1) / (WINDOW * self.stft.window.square().sum())

@@ -16,7 +16,7 @@ from neuralcodecs.training.interrupt import SaveOnExit
 from neuralcodecs.training.judge import EvaluateCheckpoints
 from neuralcodecs.training.judge_language import JudgeLanguage
 from neuralcodecs.training.language_task import LanguageTask
-from neuralcodecs.training.objectives import RateDistortion, Reconstruct, Weighted
+from neuralcodecs.training.objectives import RateDistortion, Reconstruct, Together, Weighted
 from neuralcodecs.training.optimization import Optimization, OptimizerGroup
 from neuralcodecs.training.prior_judge import EvaluatePrior
 from neuralcodecs.training.prior_task import PriorTask
@@ -61,6 +61,7 @@ __all__ = [
     "Stage",
     "TargetRates",
     "Throughput",
+    "Together",
     "VideoDataModule",
     "WeightAverage",
     "Weighted",

@@ -2,8 +2,10 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import cast
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -25,6 +27,18 @@ class Weighted(nn.Module):
 
     def term(self, output: Output, target: Tensor) -> Term:
         return Term(self.loss(output.leaf, target), self.weight, on_output=True)
+
+
+class Together(Loss):
+    """The weighted sum of several losses, in the place of one."""
+
+    def __init__(self, losses: list[Weighted]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(losses)
+
+    def forward(self, output: Float[Tensor, "b c *space"], target: Float[Tensor, "b c *space"]) -> Float[Tensor, ""]:
+        parts = cast(Iterable[Weighted], self.parts)
+        return torch.stack([part.weight * part.loss(output, target).float() for part in parts]).sum()
 
 
 class Objective(nn.Module, ABC):
