@@ -88,7 +88,7 @@ def report(name: str, options: argparse.Namespace, precision: str, ceilings: Cei
                 job = side()[work]
                 figures.append(clocked(job, options.repeats, 2 if CUDA else 1))
             except Exception as error:
-                print(f"  {name} {work} {precision} failed: {type(error).__name__}: {str(error).splitlines()[0][:150]}")
+                print(f"  {name} {work} {precision} failed: {said(error)}")
                 figures.append(None)
         if None in figures:
             continue
@@ -100,6 +100,10 @@ def report(name: str, options: argparse.Namespace, precision: str, ceilings: Cei
             line(f"{name} {work} {precision}", audio, theirs, ours, other) + f"; floor {audio / floor:.0f} x",
             flush=True,
         )
+
+
+def said(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).strip() or '-').splitlines()[0][:150]}"
 
 
 def line(name: str, audio: float, theirs: Figure, ours: Figure, fast: Figure | None) -> str:
@@ -129,6 +133,8 @@ def main() -> None:
                 report(name, options, precision, ceilings)
             except ImportError as error:
                 print(f"{name} not measured: {error} (pip install 'neuralcodecs[bench]')")
+            except Exception as error:  # of one model; the others are measured
+                print(f"{name} {precision} failed: {said(error)}", flush=True)
         print(f"  {ceilings}", flush=True)
 
 

@@ -1,34 +1,40 @@
-"""A codec whose networks run compiled and as CUDA graphs, for many signals of few shapes on a GPU.
+"""A codec whose parts are replayed as CUDA graphs, its networks compiled, for many signals of few shapes on a GPU.
 
 Python launches the hundreds of kernels of a codec, most of them small or bound by memory: compiled, chains of them are
 one pass; replayed, all of them are one launch. Codes and signals are those of the same networks but for rounding.
 """
 
 import copy
-import gc
-from collections import OrderedDict
+import warnings
+from collections.abc import Callable, Hashable, Sequence
+from functools import cached_property, partial
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from neuralcodecs.codec import Codec, Decoder, Encoder
-from neuralcodecs.codes import Shape
+from neuralcodecs.codec import Codec, Decoder, Distortion, Encoder, Quantized, Quantizer
+from neuralcodecs.codes import Layout, Shape
 from neuralcodecs.errors import CodecError
+from neuralcodecs.layers.paths import Path, gpu_paths
+from neuralcodecs.quantizers.wrapping import Wrapping
+from neuralcodecs.replayed import MOST_SHAPES, Graphs, Work
+from neuralcodecs.stream_coder import StreamCoders
 
-MOST_SHAPES = 8
-"""Graphs that a network keeps; each holds the memory of one batch."""
+PATHS: tuple[Path, ...] = ("rows",)
+"""Networks go by rows and not ``fused``: the compiler makes such kernels itself, and cannot look into ours."""
 
 
 def accelerated(codec: Codec, dtype: torch.dtype = torch.float32, compiled: bool = True) -> Codec:
     """The codec for many whole signals of few shapes on a GPU. Its codes are the codec's, by which files are written.
 
     The first batch of a shape takes the time to compile (some 10 s for each network), later ones are replayed; of more
-    than 8 shapes the least used are forgotten. On a CPU the networks run as ever. Raises CodecError for a generative
-    decoder, a network that cannot be compiled, and another dtype than the codec's on a CPU.
+    than 8 shapes the least used are forgotten. A quantizer that asks the host (coders do) goes on by Python, after a
+    warning. On a CPU everything runs as ever. Raises CodecError for a generative decoder, a network that cannot be
+    compiled, and another dtype than the codec's on a CPU.
 
     Args:
-        codec: its quantizer is shared, and in its own dtype its networks, whose weights must then stay where they are.
+        codec: its quantizer is shared, and in its own dtype its networks; shared weights must stay where they are.
         dtype: what encoder and decoder compute in, for example bfloat16. The quantizer keeps its own.
         compiled: whether ``torch.compile`` makes the networks, beside the graphs.
     """
@@ -40,7 +46,9 @@ def accelerated(codec: Codec, dtype: torch.dtype = torch.float32, compiled: bool
     encoder, decoder = codec.encoder, codec.decoder
     if dtype != codec.dtype:
         encoder, decoder = copy.deepcopy(encoder).to(dtype), copy.deepcopy(decoder).to(dtype)
-    return codec.with_networks(FastEncoder(encoder.eval(), compiled), FastDecoder(decoder.eval(), compiled))
+    fast = codec.with_networks(FastEncoder(encoder.eval(), compiled), FastDecoder(decoder.eval(), compiled))
+    fast.quantizer = FastQuantizer(codec.quantizer)
+    return fast
 
 
 class FastEncoder(Encoder):
@@ -71,44 +79,98 @@ class FastDecoder(Decoder):
         return self.replayed(latents)
 
 
+class FastQuantizer(Wrapping):
+    """``quantizer``, whose ``encode_streams`` and ``decode_streams`` are replayed; all else it does itself."""
+
+    def __init__(self, quantizer: Quantizer) -> None:
+        super().__init__()
+        self.quantizer = quantizer
+        self.dim, self.codebook_sizes, self.levels = quantizer.dim, quantizer.codebook_sizes, quantizer.levels
+        self.longest_caption = quantizer.longest_caption
+        self.encoding, self.decoding = Attempted(), Attempted()
+
+    @property
+    def most_levels(self) -> int:
+        return self.quantizer.most_levels
+
+    def alphabet(self, levels: int) -> Shape:
+        return self.quantizer.alphabet(levels)
+
+    def side_streams(self, grid: Shape) -> tuple[Layout, ...]:
+        return self.quantizer.side_streams(grid)
+
+    def coders(self) -> StreamCoders:
+        return self.quantizer.coders()
+
+    def forward(self, latents: Float[Tensor, "b d *grid"], levels: int | None = None) -> Quantized:
+        quantized: Quantized = self.quantizer(latents, levels)
+        return quantized
+
+    def encode(self, latents: Float[Tensor, "b d *grid"], levels: int | None = None) -> Int64[Tensor, "b q *grid"]:
+        return self.quantizer.encode(latents, levels)
+
+    def decode(self, codes: Int64[Tensor, "b q *grid"]) -> Float[Tensor, "b d *grid"]:
+        return self.quantizer.decode(codes)
+
+    def encode_streams(self, latents: Float[Tensor, "b d *grid"], levels: int | None = None) -> tuple[Tensor, ...]:
+        return self.encoding(partial(self.quantizer.encode_streams, levels=levels), (latents,), levels)
+
+    def decode_streams(self, streams: tuple[Tensor, ...]) -> Float[Tensor, "b d *grid"]:
+        return self.decoding(lambda *given: (self.quantizer.decode_streams(given),), streams)[0]
+
+    def refine(
+        self, latents: Float[Tensor, "b d *grid"], distortion: Distortion, steps: int, levels: int | None = None
+    ) -> tuple[Tensor, ...]:
+        return self.quantizer.refine(latents, distortion, steps, levels)
+
+    def tell(self, latents: Float[Tensor, "b d *grid"], captions: Sequence[bytes]) -> Float[Tensor, "b d *grid"]:
+        return self.quantizer.tell(latents, captions)
+
+
+class Attempted:
+    """Work that is replayed where it can be recorded, and from then on done by Python where it cannot."""
+
+    def __init__(self) -> None:
+        self.graphs = Graphs()
+        self._possible = True
+
+    def __call__(self, work: Work, inputs: tuple[Tensor, ...], key: Hashable = None) -> tuple[Tensor, ...]:
+        if not self._possible or torch.is_grad_enabled() or not all(x.is_cuda for x in inputs):
+            return work(*inputs)
+        try:
+            return tuple(x.clone() for x in self.graphs(work, inputs, key))
+        except RuntimeError as error:
+            outputs = work(*inputs)  # what is wrong with the inputs is an error here, too, and no reason to give up
+            self._possible = False
+            reason = str(error).strip().splitlines()[0]
+            warnings.warn(f"this quantizer is not replayed as a CUDA graph: {reason}", stacklevel=2)
+            return outputs
+
+
 class Replayed:
     """A network as one CUDA graph for each shape of its input, in the dtype of its weights; float32 outside."""
 
     def __init__(self, network: nn.Module, compiled: bool) -> None:
         self.network, self.compiled = network, compiled
-        self._recorded: OrderedDict[Shape, tuple[Tensor, Tensor, torch.cuda.CUDAGraph]] = OrderedDict()
+        self.graphs = Graphs()
 
     def __call__(self, x: Tensor) -> Tensor:
-        x = x.to(next(self.network.parameters()).dtype).contiguous()  # as it lies in memory, so it is recorded
+        x = x.to(next(self.network.parameters()).dtype)
         if not x.is_cuda or torch.is_grad_enabled():
             return self.network(x).float()
-        shape = tuple(x.shape)
-        if shape not in self._recorded:
-            self._recorded[shape] = self._record(x)
-            if len(self._recorded) > MOST_SHAPES:
-                self._recorded.popitem(last=False)
-        self._recorded.move_to_end(shape)
-        inside, outside, graph = self._recorded[shape]
-        inside.copy_(x)
-        graph.replay()
-        return outside.to(torch.float32, copy=True)  # the next replay overwrites what it has given
+        (outside,) = self.graphs(self._launch, (x,))
+        # a copy, since the next replay overwrites it; and not in rows, which are the network's own affair
+        return outside.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
 
-    def _record(self, x: Tensor) -> tuple[Tensor, Tensor, torch.cuda.CUDAGraph]:
-        network = torch.compile(self.network, dynamic=False) if self.compiled else self.network
-        inside, graph = x.clone(), torch.cuda.CUDAGraph()
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
+    def _launch(self, x: Tensor) -> tuple[Tensor]:
         # an LSTM is one operation of ours; shapes beyond the limit would run uncompiled without a word
-        with torch._dynamo.config.patch(allow_rnn=True, recompile_limit=8 * MOST_SHAPES):
+        with gpu_paths(PATHS), torch._dynamo.config.patch(allow_rnn=True, recompile_limit=8 * MOST_SHAPES):
             try:
-                with torch.cuda.stream(stream):
-                    for _ in range(3):
-                        network(inside)
+                return (self._launched(x),)
             except torch._dynamo.exc.TorchDynamoException as error:
                 reason = str(error).strip().splitlines()[0]
                 raise CodecError(f"this network cannot be compiled ({reason}): use compiled=False") from error
-            torch.cuda.current_stream().wait_stream(stream)
-            gc.collect()  # a graph that nobody holds any more must not be destroyed while another is recorded
-            with torch.cuda.graph(graph):
-                outside = network(inside)
-        return inside, outside, graph
+
+    @cached_property
+    def _launched(self) -> Callable[[Tensor], Tensor]:
+        return torch.compile(self.network, dynamic=False) if self.compiled else self.network

@@ -4,6 +4,7 @@ Weights are random (nothing is downloaded). Layers of the transformers start wit
 and see 12 frames of the 50 or more that a signal has, so that an error in them would be seen.
 """
 
+import re
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from transformers import MimiConfig, MimiModel
 from neuralcodecs import Codec, CodecError
 from neuralcodecs.cli import main
 from neuralcodecs.convert import from_transformers
+from neuralcodecs.convert.mimi import _rename
 from neuralcodecs.pretrained import build
 
 SMALL = {
@@ -137,6 +139,15 @@ def test_config_is_the_published_model() -> None:
     assert len(ours.quantizer.codebook_sizes) == 32
 
 
+def test_weights_of_versions_whose_halves_are_no_models_have_the_same_places() -> None:
+    with torch.device("meta"):
+        weights = MimiModel(MimiConfig()).state_dict()
+    flat = {re.sub(r"^..coder\.(?=..coder_|downsample|upsample)", "", name) for name in weights}
+    older = {re.sub(r"^(..coder)_seanet\.", r"\1.", name): torch.empty(0) for name in flat}
+    assert "downsample.conv.weight" in older and "decoder.layers.0.conv.bias" in older
+    assert _rename(older).keys() == _rename(weights).keys()
+
+
 def test_import_from_a_folder_saves_an_equal_codec(tmp_path: Path) -> None:
     model = small_model()
     model.save_pretrained(tmp_path / "theirs")
@@ -150,6 +161,7 @@ def test_errors_name_what_cannot_be_converted() -> None:
         ({"use_causal_conv": False}, "use_causal_conv False"),
         ({"num_key_value_heads": 2}, r"DownsampledEncoder: size mismatch for encoder\.transformer"),
         ({"encoder_config": None}, "encoder_config None"),
+        ({"frame_rate": 25.0}, "every frame of its SEANet"),
         ({"vector_quantization_hidden_dimension": 32, "codebook_dim": 32}, "as wide as its latents"),
     ):
         with pytest.raises(CodecError, match=message):

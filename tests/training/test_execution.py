@@ -10,6 +10,7 @@ import torch
 from tiny import tiny_data, tiny_task, tiny_trainer
 from torch import Tensor, nn
 
+from neuralcodecs.layers import recording
 from neuralcodecs.layers.paths import PATHS
 from neuralcodecs.training import CodecTask, Eager, Graphs
 from neuralcodecs.training.combine import WeightedSum
@@ -52,6 +53,8 @@ def stubs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "graph", lambda *_, **__: contextlib.nullcontext())
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Stub)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: None)
+    monkeypatch.setattr(recording, "_restore", lambda *_: None)
     monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: 1)
     monkeypatch.setattr(Graphs, "_possible", lambda self, signal: True)
     Stub.replays = 0
@@ -121,6 +124,61 @@ def test_a_step_that_cannot_be_recorded_is_left_to_python_with_a_warning(stubs: 
     assert torch.isfinite(computed.total) and work.runs == 2
 
 
+class Ending:
+    """As torch ends a recording that the work has broken: by an error that hides the first."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: Any, *_: object) -> None:
+        if kind is not None:
+            raise RuntimeError("operation failed due to a previous error during capture")
+
+
+class Asking(Work):
+    """Cannot be recorded, which is the second time that it runs."""
+
+    def __call__(self, signal: Tensor) -> Computed:
+        if self.runs == 1:
+            self.runs += 1
+            raise RuntimeError("item() while capturing\nmore")
+        return super().__call__(signal)
+
+
+def test_the_warning_tells_the_error_of_the_work_and_not_that_of_ending(stubs: None, monkeypatch: Any) -> None:
+    monkeypatch.setattr(torch.cuda, "graph", lambda *_, **__: Ending())
+    work, graphs = Asking(), Graphs(warm_up=1)
+    signal = torch.randn(1, 1, 5)
+    work.run(graphs, signal)
+    with pytest.warns(UserWarning, match=r"not replayed as CUDA graphs: item\(\) while capturing$"):
+        computed = work.run(graphs, signal)
+    assert torch.isfinite(computed.total) and work.runs == 3
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_after_a_failed_recording_a_gpu_goes_on() -> None:
+    """On the stream of before, with random numbers, and with other graphs."""
+
+    def ask(signal: Tensor) -> Computed:
+        drawn = torch.rand_like(signal)
+        value = (weight * drawn).mean() + float(drawn.sum()) * 0
+        return Computed({"loss": Term(value, 1.0)}, {}, value)
+
+    weight = nn.Parameter(torch.ones((), device="cuda"))
+    signal, graphs, stream = torch.randn(1, 1, 5, device="cuda"), Graphs(warm_up=1), torch.cuda.current_stream()
+    graphs(ask, signal, [weight], 0, True)
+    with pytest.warns(UserWarning, match="not replayed as CUDA graphs"):
+        graphs(ask, signal, [weight], 0, True)
+    assert torch.cuda.current_stream() == stream
+    assert torch.rand(1000, device="cuda").unique().numel() > 900
+    with recording.recording(torch.cuda.graph_pool_handle()) as graph:
+        drawn = torch.rand(1000, device="cuda")
+    graph.replay()
+    first = drawn.clone()
+    graph.replay()
+    assert not torch.equal(first, drawn)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
@@ -165,14 +223,16 @@ def test_a_replayed_step_is_the_step_on_a_gpu(
         terms, output, statistics = task.objective(task.codec, signal, 2)
         return Computed(terms, statistics, WeightedSum()(terms, output))  # a balancer remembers the steps before
 
-    found: list[list[Tensor]] = []
+    def step(execution: Execution) -> list[Tensor]:
+        # when it returns, nothing holds the step's autograd graph: while one of another stream lives, none is recorded
+        computed = execution(compute, signal, parameters, 0, True)
+        gradients = torch.autograd.grad(computed.total, parameters, allow_unused=True)
+        loss = sum(term.value for term in computed.terms.values())
+        return [loss.detach(), *(g for g in gradients if g is not None)]
+
     graphs = Graphs(warm_up=1, paths=paths)
     with torch.autocast("cuda", torch.bfloat16, enabled=precision == torch.bfloat16):
-        for execution in (graphs, graphs, graphs, Eager()):
-            computed = execution(compute, signal, parameters, 0, True)
-            gradients = torch.autograd.grad(computed.total, parameters, allow_unused=True)
-            loss = sum(term.value for term in computed.terms.values())
-            found.append([loss.detach(), *(g for g in gradients if g is not None)])
+        found = [step(execution) for execution in (graphs, graphs, graphs, Eager())]
     assert len(graphs._recorded) == 1
     tolerance = 1e-5 if precision == torch.float32 else 2e-2
     torch.testing.assert_close(found[2][0], found[3][0], rtol=tolerance, atol=0)

@@ -32,8 +32,14 @@ PARTS = {
     "decoder.upsample.conv.": "decoder.upsample.conv.",
     "decoder.decoder_transformer.": "decoder.decoder.transformer.",
     "decoder.decoder_seanet.": "decoder.decoder.decoder.",
+    "downsample.conv.": "encoder.downsample.conv.",
+    "encoder_transformer.": "encoder.encoder.transformer.",
+    "encoder.layers.": "encoder.encoder.encoder.layers.",
+    "upsample.conv.": "decoder.upsample.conv.",
+    "decoder_transformer.": "decoder.decoder.transformer.",
+    "decoder.layers.": "decoder.decoder.decoder.layers.",
 }
-"""Prefixes of weights: transformers' names and ours."""
+"""Prefixes of weights: transformers' names, the lower half in versions whose halves are no models yet, and ours."""
 
 INNER = {
     ".self_attn.q_proj.": ".attention.query.",
@@ -74,11 +80,12 @@ def from_transformers(model: nn.Module) -> Codec:
     halves = source.quantizer.semantic_residual_vector_quantizer, source.quantizer.acoustic_residual_vector_quantizer
     semantic, acoustic = (_quantizer(half) for half in halves)
     split = partial(Split, semantic=semantic, acoustic=acoustic, levels=(min(LEVELS, config.num_quantizers),))
+    stride = _latent_stride(model)
     codec = Codec(
         Audio(config.sampling_rate, config.audio_channels),
-        DownsampledEncoder(ContextualEncoder(encoder, **context), config.latent_stride),
+        DownsampledEncoder(ContextualEncoder(encoder, **context), stride),
         partial(Bypassed, quantizer=split),  # in training only: what the published model was trained with
-        partial(UpsampledDecoder, decoder=decoder, stride=config.latent_stride),
+        partial(UpsampledDecoder, decoder=decoder, stride=stride),
     )
     load_network(codec, _rename(model.state_dict()))
     inner: Any = codec.quantizer.quantizer
@@ -123,6 +130,14 @@ def _rename(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
                     inner = inner.replace(before, after)
                 renamed[ours + inner[1:]] = value
     return renamed
+
+
+def _latent_stride(model: nn.Module) -> int:
+    """Frames of SEANet per position: of the layer, since not every version's config tells it."""
+    strides: list[Any] = [part.stride for name, part in model.named_modules() if name.endswith("downsample.conv")]
+    if not strides:
+        raise CodecError("cannot convert a Mimi that codes every frame of its SEANet: only with a downsampling")
+    return int(strides[0][0])
 
 
 def _codebooks(half: Any) -> Float[Tensor, "q k d"]:

@@ -17,6 +17,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from neuralcodecs.layers.paths import Path, gpu_paths
+from neuralcodecs.layers.recording import recording
 from neuralcodecs.training.terms import Term, Terms
 
 
@@ -68,7 +69,8 @@ class Graphs(Execution):
 
     On other devices, with several processes, and where a step cannot be recorded, by Python; a warning says why. All
     graphs share their memory, which is about that of the largest step. Weights must stay where they are, as optimizers
-    and checkpoints leave them.
+    and checkpoints leave them. What ``compute`` gave must be let go of before the next step: while an autograd graph of
+    the weights lives, a backward waits for the stream on which it was made, and recording cannot.
 
     Args:
         warm_up: times that Python runs each kind of step first, at least 1.
@@ -105,7 +107,8 @@ class Graphs(Execution):
                 self._pool = self._pool or torch.cuda.graph_pool_handle()
                 self._recorded[kind] = _Recorded(compute, signal, list(parameters), self._pool)
             except RuntimeError as error:
-                return self._give_up(str(error).strip().splitlines()[0], compute, signal)
+                self._stop(str(error))
+                return compute(signal)
         return self._recorded[kind].replay(signal)
 
     def _possible(self, signal: Tensor) -> bool:
@@ -116,11 +119,6 @@ class Graphs(Execution):
         elif dist.is_initialized():
             self._stop("with several processes gradients are summed as they come")
         return not self._off
-
-    def _give_up(self, reason: str, compute: Compute, signal: Tensor) -> Computed:
-        self._stop(reason)
-        torch.cuda.synchronize()
-        return compute(signal)
 
     def _stop(self, reason: str) -> None:
         self._off = True
@@ -133,11 +131,10 @@ class _Recorded:
     def __init__(self, compute: Compute, signal: Tensor, parameters: list[nn.Parameter], pool: Any) -> None:
         self.signal = signal.clone()
         self.parameters = parameters
-        self.graph = torch.cuda.CUDAGraph()
         gc.collect()  # a graph that nobody holds any more must not be destroyed while another is recorded
         torch.cuda.synchronize()
         # other threads (pinning of batches) may go on with theirs meanwhile
-        with torch.cuda.graph(self.graph, pool=pool, capture_error_mode="thread_local"):
+        with recording(pool, "thread_local") as self.graph:
             computed = compute(self.signal)
             found = torch.autograd.grad(computed.total, parameters, allow_unused=True)
             self.total = computed.total.detach()
