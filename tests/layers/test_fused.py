@@ -35,6 +35,10 @@ for shape in ((2, 8, 3, 700), (1, 3, 1, 1), (2, 5, 0, 4)):
         torch.testing.assert_close((inside, at_bias), (through, through.sum((0, 2, 3))))
         again, nothing = leaky_gradients(upstream, y, 0.2, kept, False)
         assert torch.equal(again, inside) and nothing is None
+x, bias = torch.randn(2, 5, 70), torch.randn(5)
+wanted = x + bias[:, None]
+biased_leaky_(x, bias, 1.0)
+torch.testing.assert_close(x, wanted)
 whole = torch.randn(2, 3, 50, 101)
 whole[1, 0, :2] = whole[0, 0, :2]
 for a, b, rows in ((*whole, (1, 15150, 15150)), (*whole[..., :90], (150, 101, 90)), (*whole[:, :, :7], (3, 5050, 707))):

@@ -29,12 +29,13 @@ def equal(ours: Tensor, theirs: Tensor, *inputs: Tensor) -> None:
 
 @pytest.mark.parametrize(("channels", "groups"), [(1, 1), (4, 2)])
 @pytest.mark.parametrize(("kernel", "stride", "dilation"), [(7, 1, 1), (3, 1, 3), (8, 4, 1), (1, 1, 1)])
-def test_convolutions(channels: int, groups: int, kernel: int, stride: int, dilation: int) -> None:
+@pytest.mark.parametrize("zeros", [0, 3])
+def test_convolutions(channels: int, groups: int, kernel: int, stride: int, dilation: int, zeros: int) -> None:
     x = rows(2, channels, 33)
     weight = torch.randn(6, channels // groups, kernel, dtype=torch.float64, requires_grad=True)
     bias = torch.randn(6, dtype=torch.float64, requires_grad=True)
-    wanted = F.conv1d(x, weight, bias, stride, 0, dilation, groups)
-    got = convolve(x, weight, bias, stride, dilation, groups)
+    wanted = F.conv1d(x, weight, bias, stride, zeros, dilation, groups)
+    got = convolve(x, weight, bias, stride, dilation, groups, zeros)
     assert got.stride(1) == 1
     equal(got, wanted, x, weight, bias)
     back = torch.randn(channels, 6 // groups, kernel, dtype=torch.float64, requires_grad=True)

@@ -15,7 +15,6 @@ from torch.nn.utils.parametrizations import weight_norm
 from neuralcodecs.errors import CodecError
 from neuralcodecs.layers.folded import ConvNd, ConvTransposeNd, Folded
 from neuralcodecs.layers.padding import PadMode, pad
-from neuralcodecs.layers.paths import asked
 from neuralcodecs.layers.streamed import State, Streamed
 
 Norm = Literal["weight_norm", "time_group_norm", "none"]
@@ -82,7 +81,7 @@ class Conv(Streamed):
     def forward(self, signal: Float[Tensor, "b c *space"]) -> Float[Tensor, "b d *grid"]:
         amounts = self._amounts(signal.shape[2:])
         even = self.pad_mode == "constant" and all(left == right for left, right in amounts)
-        if even and signal.is_cuda and not asked("rows", signal):
+        if even and signal.is_cuda:
             # the convolution's own zeros spare a copy of the signal
             return self.norm(self.folded(self.conv, signal, tuple(left for left, _ in amounts)))
         return self.norm(self.folded(self.conv, pad(signal, amounts, self.pad_mode)))

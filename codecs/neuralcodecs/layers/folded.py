@@ -10,8 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from neuralcodecs.layers.fused import biased
 from neuralcodecs.layers.paths import asked
 from neuralcodecs.layers.rows import convolve, convolve_transposed
+from neuralcodecs.layers.thin import convolve as convolve_thin
 
 ConvNd = nn.Conv1d | nn.Conv2d | nn.Conv3d
 ConvTransposeNd = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
@@ -19,6 +21,10 @@ Version = tuple[int, ...]
 
 _PLAIN: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _TRANSPOSED: dict[int, Callable[..., Tensor]] = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+
+
+FEW = 2
+"""Channels for which ``layers.thin`` is the faster way on a GPU."""
 
 
 class Folded:
@@ -37,7 +43,7 @@ class Folded:
         """``zeros``: positions on either side of each axis, of a convolution that has none itself."""
         if conv.training or torch.is_grad_enabled() or torch.compiler.is_compiling():
             self._weight = None  # training would not use it, and a compiler cannot see where weights lie
-            return _apply(conv, x, conv.weight, zeros) if zeros or asked("rows", x) else conv(x)
+            return _apply(conv, x, conv.weight, zeros) if zeros or x.is_cuda else conv(x)
         return _apply(conv, x, self._current(conv), zeros)
 
     def _current(self, conv: ConvNd | ConvTransposeNd) -> Tensor:
@@ -51,13 +57,26 @@ class Folded:
         return self._weight
 
 
+def is_thin(conv: ConvNd | ConvTransposeNd) -> bool:
+    """Whether it is one that ``layers.thin`` can compute: of one axis, stride 1 and few channels on a side."""
+    plain = tuple(conv.stride) == (1,) and conv.groups == 1 and conv.kernel_size[0] > 1
+    return plain and not conv.transposed and min(conv.in_channels, conv.out_channels) <= FEW
+
+
 def _apply(conv: ConvNd | ConvTransposeNd, x: Tensor, weight: Tensor, zeros: tuple[int, ...]) -> Tensor:
-    axes, bias = len(conv.kernel_size), conv.bias
-    if axes == 1 and asked("rows", x):
-        way = convolve_transposed if conv.transposed else convolve
-        return way(x, weight, bias, conv.stride[0], conv.dilation[0], conv.groups)
-    if not conv.transposed:
-        return _PLAIN[axes](x, weight, bias, conv.stride, zeros or conv.padding, conv.dilation, conv.groups)
-    return _TRANSPOSED[axes](
-        x, weight, bias, conv.stride, conv.padding, conv.output_padding, conv.groups, conv.dilation
-    )
+    axes, bias, rows = len(conv.kernel_size), conv.bias, asked("rows", x)
+    if x.is_cuda and is_thin(conv):
+        x = F.pad(x, (*zeros, *zeros)) if zeros else x
+        return convolve_thin(x, weight, bias, conv.dilation[0], rows)
+    if axes == 1 and rows:
+        if conv.transposed:
+            return convolve_transposed(x, weight, bias, conv.stride[0], conv.dilation[0], conv.groups)
+        return convolve(x, weight, bias, conv.stride[0], conv.dilation[0], conv.groups, *zeros)
+    apart = axes == 1 and bias is not None and asked("fused", x)  # cuDNN adds it in a slow pass of its own
+    added = None if apart else bias
+    if conv.transposed:
+        sizes = conv.stride, conv.padding, conv.output_padding, conv.groups, conv.dilation
+        y = _TRANSPOSED[axes](x, weight, added, *sizes)
+    else:
+        y = _PLAIN[axes](x, weight, added, conv.stride, zeros or conv.padding, conv.dilation, conv.groups)
+    return biased(y, bias) if apart and bias is not None else y

@@ -54,7 +54,7 @@ def cut(x: Float[Tensor, "b c n f"], kept: int) -> Float[Tensor, "b c n kept"]:
 
 def biased(x: Float[Tensor, "b c *space"], bias: Float[Tensor, " c"]) -> Float[Tensor, "b c *space"]:
     """``x + bias``, computed in place of ``x``, which nothing else may need."""
-    if _one_pass(x) and x.is_contiguous(memory_format=torch.channels_last):
+    if _one_pass(x) and (x.is_contiguous() or x.is_contiguous(memory_format=torch.channels_last)):
         return _Biased.apply(x, bias)
     return x.add_(bias.to(x.dtype).view(-1, *(1,) * (x.ndim - 2)))
 
@@ -120,6 +120,8 @@ def _rows(a: Tensor, b: Tensor) -> Rows | None:
             length, kept = step, filled
             filled = step
         filled *= size
+    if filled >= LARGEST:
+        return None
     return Rows(filled // length, length, kept) if length else Rows(1, filled, filled)
 
 

@@ -28,9 +28,10 @@ def convolve(
     stride: int,
     dilation: int,
     groups: int,
+    zeros: int = 0,
 ) -> Float[Tensor, "b d n"]:
-    """``F.conv1d`` without padding; rows come out."""
-    y = F.conv2d(_flat(x), _flat(weight), None, (1, stride), 0, (1, dilation), groups)
+    """``F.conv1d`` with so many zeros on either side; rows come out."""
+    y = F.conv2d(_flat(x), _flat(weight), None, (1, stride), (0, zeros), (1, dilation), groups)
     return _finished(y, bias)
 
 
