@@ -2,8 +2,9 @@
 
 Same initial networks, data order, losses, balancer and recipe (``gan_step.py``); the adversary starts after ``--start``
 batches, because the run is short. The clock stands still while files are judged: mel and STFT distance of speech/test
-at 1.5 and 6 kbit/s on the device, at the steps of a grid and at the end. Some decodings are kept as FLAC at 16 kHz
-for metrics that need other packages (PESQ).
+at 1.5 and 6 kbit/s on the device, at the steps of a grid and at the end, of the weights as they are and of their
+average over about the last hundred steps (at a constant rate, single steps differ by a tenth). Some decodings of the
+average are kept as FLAC at 16 kHz for metrics that need other packages (PESQ).
 
     python benchmarks/equal_quality.py ours --data DIR --out DIR [--seconds 480] [--steps N] [--seed 0]
 """
@@ -17,7 +18,7 @@ from pathlib import Path
 import soundfile
 import torch
 from gan_step import RATE, STEPS, Networks, Recipe, Step, autocast, executions
-from torch import Tensor
+from torch import Tensor, nn
 
 from neuralcodecs import Codec
 from neuralcodecs.audio import GainAndMix, MultiScaleMel, MultiScaleSTFT, files
@@ -25,8 +26,9 @@ from neuralcodecs.audio.resample import resample
 from neuralcodecs.training import AudioDataModule, Loading
 from neuralcodecs.training.seeds import derive
 
-GRID = (100, 200, 300, 500, 1000, 1500, 2000, 3000, 4000, 5000, 6000, 8000)
-KEPT_AT = (300, 1000, 2000)
+GRID = (100, 200, 300, 400, 600, 800, 1000, 1500, 2000, 3000, 4000, 5000, 6000, 8000)
+KEPT_AT = (200, 400, 1000, 2000)
+DECAY = 0.99
 LEVELS = (2, 8)
 
 
@@ -62,12 +64,40 @@ class Judge:
         soundfile.write(self.out / f"{name}.flac", resample(signal.cpu(), RATE, 16000).clamp(-1, 1)[0].numpy(), 16000)
 
 
+class Average:
+    """The exponential average of weights."""
+
+    def __init__(self, weights: list[nn.Parameter]) -> None:
+        self.weights = weights  # and not their data: caches of weights count what is written to parameters
+        self.average = [weight.detach().clone() for weight in weights]
+        self.steps = 0
+
+    @torch.no_grad()
+    def update(self) -> None:
+        self.steps += 1
+        torch._foreach_lerp_(self.average, self.weights, 1 - min(DECAY, self.steps / (10 + self.steps)))
+
+    @torch.no_grad()
+    def swap(self) -> None:
+        """The average takes the weights' place, or they theirs again."""
+        for weight, other in zip(self.weights, self.average, strict=True):
+            kept = weight.detach().clone()
+            weight.copy_(other)
+            other.copy_(kept)
+
+
 def train(step: Step, data: AudioDataModule, judge: Judge, options: argparse.Namespace, device: torch.device) -> None:
     name = f"{options.arm}_{options.seed}"
     log = (judge.out / f"equal_{name}.jsonl").open("w")
 
+    average = Average(step.learned())
+
     def report(steps: int, seconds: float, keep: bool) -> None:
-        figures = judge(step.codec(), f"{name}_{steps}" if keep else None, options.kept)
+        figures = judge(step.codec(), None, 0)
+        average.swap()
+        averaged = judge(step.codec(), f"{name}_{steps}" if keep else None, options.kept)
+        average.swap()
+        figures |= {f"averaged_{key}": value for key, value in averaged.items()}
         row = {"arm": options.arm, "seed": options.seed, "steps": steps, "seconds": round(seconds, 1), **figures}
         line = json.dumps({k: round(v, 4) if type(v) is float else v for k, v in row.items()})
         print(line, flush=True)
@@ -77,6 +107,7 @@ def train(step: Step, data: AudioDataModule, judge: Judge, options: argparse.Nam
     for batch in data.train_dataloader():
         levels = random.Random(derive(batch.seed, 0)).choice((2, 4, 8, 16, 32))
         step(batch.signal.to(device, non_blocking=True), batch.index, batch.seed, levels)
+        average.update()
         steps += 1
         asked = steps in GRID or steps % 50 == 0
         if not asked and device.type == "cuda":

@@ -72,6 +72,10 @@ class Step(ABC):
     def codec(self) -> Codec:
         """What has been trained, for evaluation; a copy or the codec itself."""
 
+    @abstractmethod
+    def learned(self) -> list[nn.Parameter]:
+        """The weights of that."""
+
 
 class Published(Step):
     """Discriminator step, then generator step, each with its own forwards."""
@@ -149,6 +153,9 @@ class Published(Step):
 
         return from_encodec(self.model).to(next(self.model.parameters()).device)
 
+    def learned(self) -> list[nn.Parameter]:
+        return list(self.model.parameters())
+
 
 class Ours(Step):
     """Each signal judged once, one backward, one optimizer: what CodecTask does, without Lightning around it."""
@@ -190,6 +197,9 @@ class Ours(Step):
 
     def codec(self) -> Codec:
         return self.trained
+
+    def learned(self) -> list[nn.Parameter]:
+        return self.groups[0]
 
 
 def executions() -> dict[str, Execution]:
