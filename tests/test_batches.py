@@ -20,6 +20,7 @@ def shapes(codec: Codec) -> list[tuple[int, ...]]:
     return [(8,) * (len(codec.encoder.strides) - 2) + side for side in sides]
 
 
+@torch.no_grad()
 def learned(codec: Codec) -> Codec:
     """Codebooks from data, as training makes them: at their initial values all codes may be equal."""
     codec.train()
@@ -27,6 +28,8 @@ def learned(codec: Codec) -> Codec:
     for _ in range(len(codec.quantizer.codebook_sizes) + 1):
         codec.analyse(0.3 * torch.randn(4, codec.encoder.channels, *shape))
         codec.quantizer.update()
+        if codec.quantizer.settled:  # those that learn by gradient alone: at once
+            break
     return codec.eval()
 
 
