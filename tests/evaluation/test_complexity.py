@@ -8,12 +8,13 @@ from examples import make_codec
 from generative import flow_picture_codec
 from image_networks import cnn_codec, picture, token_codec
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from neuralcodecs.audio import Audio, LogMelEncoder
 from neuralcodecs.codec import Codec
 from neuralcodecs.decoders import AdaptiveGroupNorm, CNNDecoder, LightDecoder, VocosDecoder
 from neuralcodecs.encoders import CNNEncoder
-from neuralcodecs.evaluation.complexity import complexity
+from neuralcodecs.evaluation.complexity import _macs, complexity
 from neuralcodecs.image import Image
 from neuralcodecs.quantizers.binary import GroupedLFQ
 from neuralcodecs.quantizers.rounded import Rounded
@@ -68,6 +69,24 @@ def macs_by_hand(module: nn.Module, x: torch.Tensor) -> int:
     for handle in handles:
         handle.remove()
     return total
+
+
+@pytest.mark.parametrize("kind", [{}, {"bidirectional": True}, {"proj_size": 3}, {"batch_first": True}], ids=str)
+def test_a_recurrent_layer_costs_what_its_steps_do(kind: dict) -> None:
+    layer, x = nn.LSTM(6, 5, 2, device="meta", **kind), torch.empty(3, 7, 6, device="meta")
+    with FlopCounterMode(display=False) as counter:
+        expected = layer(x)[0]
+    output, macs = _macs(_First(layer), x)
+    assert macs == counter.get_total_flops() // 2 > 0 and output.shape == expected.shape
+
+
+class _First(nn.Module):
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x)[0]
 
 
 def test_tiles_cost_what_they_are_padded_to() -> None:

@@ -7,11 +7,14 @@ quantizer do not.
 
 import copy
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from neuralcodecs.codec import Codec
@@ -51,12 +54,29 @@ def complexity(codec: Codec, shape: tuple[int, ...]) -> Complexity:
 
 def _macs(module: nn.Module, x: Tensor) -> tuple[Tensor, int]:
     # the fused attention kernels differ between devices, their plain form is counted everywhere
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), _Recurrent() as recurrent:
         try:
             output = module(x)
         except RuntimeError as error:
             raise MetricFailure(f"{type(module).__name__} cannot be counted: {str(error).splitlines()[0]}") from error
-    return output, counter.get_total_flops() // 2
+    return output, counter.get_total_flops() // 2 + recurrent.macs
+
+
+class _Recurrent(TorchFunctionMode):
+    """Counts LSTMs by their weights: without memory torch takes them apart step by step, seconds for one of sound."""
+
+    macs = 0
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        packed = func is torch.lstm and isinstance(args[1], Tensor)  # steps of several lengths, rarely met
+        if func is not torch.lstm or packed:
+            return func(*args, **(kwargs or {}))
+        x, (hidden, cell), weights, *_, bidirectional, _ = args
+        positions = x[..., 0].numel()
+        self.macs += positions * sum(weight.numel() for weight in weights if weight.ndim == 2)
+        return x.new_empty(*x.shape[:-1], (1 + bidirectional) * hidden.shape[-1]), hidden, cell
 
 
 def _without_memory(module: nn.Module) -> nn.Module:
