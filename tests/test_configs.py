@@ -32,7 +32,7 @@ SMALL = [
     "--trainer.enable_model_summary=false",
     "--data.init_args.loading.workers=0",
 ]
-DATA = {"batch_size": 2, "segment_seconds": 0.5, "size": 48, "frames": 8}
+DATA = {"batch_size": 2, "segment_seconds": 0.2, "size": 48, "frames": 8}
 """What a step is made of, where a data module has it."""
 CLIP = {1: (24000,), 2: (72, 100), 3: (9, 36, 50)}
 """Samples; height and width; or frames, height and width, of the file that is judged and coded."""
