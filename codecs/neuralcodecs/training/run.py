@@ -1,9 +1,11 @@
 """``train.py``: LightningCLI with a run folder, a safe resume, and checkpoints that survive a kill."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
@@ -51,8 +53,20 @@ class TrainingCLI(LightningCLI):
         run = self._get(self.config_init, "run")
         if config.get("logger") in (None, True):
             kwargs["logger"] = TensorBoardLogger(run, name="", version="")
+        if precision := instead_of(str(config.get("precision")), str(config.get("accelerator"))):
+            warnings.warn(f"on a CPU training is in {precision}: half precision is slow there, or wrong", stacklevel=2)
+            kwargs["precision"] = precision
         kwargs["plugins"] = [*_as_list(config.get("plugins")), AtomicCheckpointIO()]
         return super().instantiate_trainer(**kwargs)
+
+
+def instead_of(precision: str, accelerator: str) -> str | None:
+    """The precision in which to train, if not in the one that a config made for GPUs asks for.
+
+    torch 2.11 on CPUs with AMX: a strided convolution of 2000 bfloat16 samples is off by 80 %, of 2003 it is not.
+    """
+    cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available())
+    return "32-true" if cpu and precision == "bf16-mixed" else None
 
 
 def _as_list(value: Any) -> list[Any]:
