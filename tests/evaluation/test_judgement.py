@@ -132,3 +132,16 @@ def test_a_model_of_another_rate_is_judged_at_the_judges(tmp_path: Path) -> None
     judged = judgement(tmp_path, ModelCandidate("other", make_codec(rate=24000), Audio(16000), (4,)))
     lines, _ = judged.run(progress=False)
     assert [line.shape for line in lines] == [(9000,), (5000,)] and all(line.rate == 16000 for line in lines)
+
+
+def test_links_are_called_by_their_own_names(tmp_path: Path) -> None:
+    (tmp_path / "sound").mkdir()
+    (tmp_path / "sound" / "a.wav").touch()
+    links = tmp_path / "links"
+    links.mkdir()
+    (links / "b.wav").symlink_to(tmp_path / "sound" / "a.wav")
+    (tmp_path / "other").symlink_to(links)
+    assert [*named_files([links], [links / "b.wav"])] == ["b.wav"]
+    assert [*named_files([tmp_path / "other"], [tmp_path / "other" / "b.wav"])] == ["b.wav"]
+    two = [links / "b.wav", tmp_path / "sound" / "a.wav"]
+    assert [*named_files(two, two)] == ["links/b.wav", "sound/a.wav"]

@@ -24,12 +24,15 @@ RATE_UNIT = {"kbit/s": "kbit/s", "bit/pixel": "bpp"}
 
 
 def named_files(sources: Sequence[Path], found: Sequence[Path]) -> dict[str, Path]:
-    """Files by the names that results give them: relative to the one source folder, else to the folder of all."""
-    folder = sources[0] if len(sources) == 1 and sources[0].is_dir() else None
+    """Files by the names that results give them: relative to the one source folder, else to the folder of all.
+
+    A link is called by its own name, wherever it leads.
+    """
+    folder = sources[0].absolute() if len(sources) == 1 and sources[0].is_dir() else None
     if folder is None:
-        parents = {path.parent.resolve() for path in found}
+        parents = {path.parent.absolute() for path in found}
         folder = next(iter(parents)) if len(parents) == 1 else Path(Path(*_shared(parents)))
-    return {path.resolve().relative_to(folder.resolve()).as_posix(): path for path in found}
+    return {path.absolute().relative_to(folder).as_posix(): path for path in found}
 
 
 def _shared(folders: set[Path]) -> list[str]:
