@@ -6,7 +6,6 @@
 Everything else (training, files, evaluation, language models) is written against this page only.
 """
 
-import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -242,31 +241,3 @@ class Codec(Published, Streams, Pieced, Configured, nn.Module):
     def bits(self, codes: Codes) -> Float[Tensor, " b"]:
         """Nominal bits of each item: the sum of log2(alphabet size) over all codes of all streams (float64)."""
         return codes.nominal_bits()
-
-    def check_levels(self, levels: int | None) -> int:
-        """The number of levels to use; raises CodecError when the quantizer has fewer."""
-        available = self.quantizer.most_levels
-        if levels is None:
-            return self.quantizer.levels[-1]
-        if not 1 <= levels <= available:
-            raise CodecError(f"{levels} levels asked for, this codec has 1 to {available}")
-        return levels
-
-    @property
-    def device(self) -> torch.device:
-        """Where its weights are; signals and codes must be there too."""
-        return next(self.parameters()).device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of the networks' weights; signals must have it too."""
-        return next(itertools.chain(self.decoder.parameters(), self.parameters())).dtype
-
-    @property
-    def sided(self) -> bool:
-        """Whether the quantizer has side streams: such codes are decoded whole, since they are not local."""
-        return bool(self.quantizer.side_streams(self.encoder.frames(self.encoder.strides)))
-
-    def _scale(self, signal: Tensor) -> Tensor:
-        scale = signal.new_ones(len(signal)) if self.scaler is None else self.scaler(signal)
-        return scale.view(-1, *(1,) * (signal.ndim - 1))

@@ -4,6 +4,7 @@ signal --pieces--> encoder --> latents --Quantizer.encode_streams--> codes and s
 """
 
 import copy
+import itertools
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -25,7 +26,35 @@ SCALE = "scale"
 
 
 class Pieced:
-    """The part of a codec that codes signals of one shape."""
+    """The part of a codec that codes signals of one shape, and what that depends on."""
+
+    def check_levels(self: "neuralcodecs.codec.Codec", levels: int | None) -> int:  # type: ignore[misc]
+        """The number of levels to use; raises CodecError when the quantizer has fewer."""
+        available = self.quantizer.most_levels
+        if levels is None:
+            return self.quantizer.levels[-1]
+        if not 1 <= levels <= available:
+            raise CodecError(f"{levels} levels asked for, this codec has 1 to {available}")
+        return levels
+
+    @property
+    def device(self: "neuralcodecs.codec.Codec") -> torch.device:  # type: ignore[misc]
+        """Where its weights are; signals and codes must be there too."""
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self: "neuralcodecs.codec.Codec") -> torch.dtype:  # type: ignore[misc]
+        """Of the networks' weights; signals must have it too."""
+        return next(itertools.chain(self.decoder.parameters(), self.parameters())).dtype
+
+    @property
+    def sided(self: "neuralcodecs.codec.Codec") -> bool:  # type: ignore[misc]
+        """Whether the quantizer has side streams: such codes are decoded whole, since they are not local."""
+        return bool(self.quantizer.side_streams(self.encoder.frames(self.encoder.strides)))
+
+    def _scale(self: "neuralcodecs.codec.Codec", signal: Tensor) -> Tensor:  # type: ignore[misc]
+        scale = signal.new_ones(len(signal)) if self.scaler is None else self.scaler(signal)
+        return scale.view(-1, *(1,) * (signal.ndim - 1))
 
     def with_networks(  # type: ignore[misc]
         self: "neuralcodecs.codec.Codec", encoder: "neuralcodecs.codec.Encoder", decoder: "neuralcodecs.codec.Decoder"
