@@ -13,7 +13,7 @@ from functools import partial
 
 import torch
 from gan_step import Autocast, autocast, executions
-from measure import CUDA, DEVICE, Ceilings, Figure, Job, clocked, machine, operations, row
+from measure import CUDA, DEVICE, Ceilings, Job, clocked, if_installed, machine, operations, row
 from torch import Tensor
 
 from neuralcodecs import Codec
@@ -102,11 +102,7 @@ def our_step(real: Tensor, autocast: Autocast, execution: Execution) -> Job:
 def report(real: Tensor, precision: str, repeats: int) -> None:
     warm_up, cast = 6 if CUDA else 1, autocast(DEVICE, precision)
     torch.backends.cudnn.benchmark = False  # as published
-    theirs: Figure | None = None
-    try:
-        theirs = clocked(published(real, cast), repeats, warm_up // 2)
-    except ImportError as error:
-        print(f"published not measured: {error} (pip install 'neuralcodecs[bench]')")
+    theirs = if_installed(lambda: clocked(published(real, cast), repeats, warm_up // 2))
     torch.backends.cudnn.benchmark = True
     ceilings = Ceilings.measured(torch.bfloat16 if precision == "bf16" else torch.float32)
     done = operations(our_step(real, cast, Eager()))

@@ -87,6 +87,15 @@ def clocked(job: Job, repeats: int = 10, warm_up: int = 3) -> Figure:
     return Figure(statistics.median(times), peak)
 
 
+def if_installed(measured: Callable[[], Figure]) -> Figure | None:
+    """A figure of a published package; None, and a line that says so, where that is not installed."""
+    try:
+        return measured()
+    except ImportError as error:
+        print(f"published not measured: {error} (pip install 'neuralcodecs[bench]')")
+        return None
+
+
 def replayed(job: Job) -> Job:
     """The job as a CUDA graph; without CUDA the job itself."""
     if not CUDA:

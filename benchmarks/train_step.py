@@ -10,7 +10,7 @@ import argparse
 
 import torch
 from gan_step import RATE, STEPS, Networks, Ours, Published, Recipe, Step, autocast, executions
-from measure import CUDA, DEVICE, Ceilings, Figure, clocked, machine, operations, row
+from measure import CUDA, DEVICE, Ceilings, Figure, clocked, if_installed, machine, operations, row
 
 from neuralcodecs.training import Eager
 
@@ -35,11 +35,7 @@ def timed(step: Step, real: torch.Tensor, repeats: int) -> Figure:
 
 def report(real: torch.Tensor, precision: str, repeats: int) -> None:
     torch.backends.cudnn.benchmark = False  # as published
-    published: Figure | None = None
-    try:
-        published = timed(prepared("published", precision, real), real, repeats)
-    except ImportError as error:
-        print(f"published not measured: {error} (pip install 'neuralcodecs[bench]')")
+    published = if_installed(lambda: timed(prepared("published", precision, real), real, repeats))
     torch.backends.cudnn.benchmark = True
     ceilings = Ceilings.measured(torch.bfloat16 if precision == "bf16" else torch.float32)
     step = prepared("ours", precision, real)

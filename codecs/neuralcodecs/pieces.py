@@ -4,8 +4,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from types import EllipsisType
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64
+from numpy.typing import NDArray
 from torch import Tensor
 
 from neuralcodecs.codes import Shape, Stream
@@ -91,3 +93,17 @@ def stack_padded(signals: Sequence[Float[Tensor, "c *_"]]) -> Float[Tensor, "b c
     for row, signal in zip(batch, signals, strict=True):
         fit(row, signal.shape[1:]).copy_(signal)
     return batch
+
+
+def runs_of(whole: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Maximal ranges of true entries."""
+    edges = np.flatnonzero(np.diff(np.pad(whole, 1)))
+    return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def uncovered(boxes: Sequence[Box], shape: Shape) -> list[tuple[int, int]]:
+    """Ranges of the first axis of a signal of ``shape`` that are not wholly inside the boxes."""
+    inside = np.zeros(shape, dtype=bool)
+    for box in boxes:
+        inside[tuple(slice(start, stop) for start, stop in box)] = True
+    return runs_of(np.asarray(~inside.reshape(shape[0], -1).all(axis=1)))

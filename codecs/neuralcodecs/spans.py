@@ -13,14 +13,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float
-from numpy.typing import NDArray
 from torch import Tensor
 
 from neuralcodecs.bitstream import Chunk, ChunkInfo, Header, Reader
 from neuralcodecs.codec import Codec
 from neuralcodecs.errors import CodecError
 from neuralcodecs.files import check_header
-from neuralcodecs.pieces import Box, crop, extent, fit
+from neuralcodecs.pieces import Box, crop, extent, fit, runs_of, uncovered
 from neuralcodecs.sampling import NO_SAMPLING, Sampling
 
 CONTEXT = 16
@@ -89,7 +88,7 @@ def salvage(codec: Codec, reader: Reader, source: Path, sampling: Sampling = NO_
     for box, part in _intact(codec, header, parts):
         crop(signal, box).copy_(fit(part, extent(box)))
         kept.append(box)
-    return Rest(header, signal, _lost(kept, header.shape), found.header.is_open)
+    return Rest(header, signal, uncovered(kept, header.shape), found.header.is_open)
 
 
 def _check_local(codec: Codec) -> None:
@@ -200,14 +199,10 @@ def _intact(codec: Codec, header: Header, parts: Parts) -> list[tuple[Box, Tenso
         _inside(frames, runs) and _inside((index, index + 1), scales) for index, frames in enumerate(pieces.frames)
     ]
     # pieces of time overlap and are joined in runs; those of pictures stand alone, since a run of them is no box
-    groups = _runs(np.array(whole)) if len(header.shape) == 1 else [(i, i + 1) for i, good in enumerate(whole) if good]
+    groups = (
+        runs_of(np.array(whole)) if len(header.shape) == 1 else [(i, i + 1) for i, good in enumerate(whole) if good]
+    )
     return [(_hull(pieces.boxes[a:b]), _joined(codec, parts, pieces, a, b)) for a, b in groups]
-
-
-def _runs(whole: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Maximal ranges of true entries."""
-    edges = np.flatnonzero(np.diff(np.pad(whole, 1)))
-    return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
 
 def _closed(codec: Codec, header: Header, last: ChunkInfo) -> Header:
@@ -244,11 +239,3 @@ def _length(codec: Codec, header: Header, frames: int) -> int:
 
 def _inside(wanted: tuple[int, int], runs: list[tuple[int, int]]) -> bool:
     return any(start <= wanted[0] and wanted[1] <= stop for start, stop in runs)
-
-
-def _lost(kept: Sequence[Box], shape: tuple[int, ...]) -> list[tuple[int, int]]:
-    """Ranges of the first axis that are not wholly inside kept boxes."""
-    sound = np.zeros(shape, dtype=bool)
-    for box in kept:
-        sound[tuple(slice(start, stop) for start, stop in box)] = True
-    return _runs(np.asarray(~sound.reshape(shape[0], -1).all(axis=1)))
