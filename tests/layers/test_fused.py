@@ -17,6 +17,7 @@ from neuralcodecs.layers.paths import gpu_paths
 
 KERNELS = """
 import torch
+torch.manual_seed(0)
 from neuralcodecs.layers.fused_kernels import biased_leaky_, l1_gradient, l1_sums, leaky_gradients, snake
 from neuralcodecs.layers.fused_kernels import snake_gradients
 for shape in ((2, 8, 3, 700), (1, 3, 1, 1), (2, 5, 0, 4)):
@@ -32,7 +33,8 @@ for shape in ((2, 8, 3, 700), (1, 3, 1, 1), (2, 5, 0, 4)):
         upstream[..., kept:] = torch.nan
         inside, at_bias = leaky_gradients(upstream, y, 0.2, kept, True)
         through = torch.where(known, upstream * torch.where(y > 0, 1.0, 0.2), 0.0)
-        torch.testing.assert_close((inside, at_bias), (through, through.sum((0, 2, 3))))
+        torch.testing.assert_close(inside, through)
+        torch.testing.assert_close(at_bias, through.sum((0, 2, 3)), rtol=1e-4, atol=1e-4)  # summed in another order
         again, nothing = leaky_gradients(upstream, y, 0.2, kept, False)
         assert torch.equal(again, inside) and nothing is None
 x, bias = torch.randn(2, 5, 70), torch.randn(5)
@@ -42,7 +44,8 @@ torch.testing.assert_close(x, wanted)
 whole = torch.randn(2, 3, 50, 101)
 whole[1, 0, :2] = whole[0, 0, :2]
 for a, b, rows in ((*whole, (1, 15150, 15150)), (*whole[..., :90], (150, 101, 90)), (*whole[:, :, :7], (3, 5050, 707))):
-    torch.testing.assert_close(l1_sums(a, b, *rows), torch.stack([(a - b).abs().sum(), a.abs().sum()]))
+    wanted = torch.stack([(a - b).abs().sum(), a.abs().sum()])
+    torch.testing.assert_close(l1_sums(a, b, *rows), wanted, rtol=1e-4, atol=0)
     got = l1_gradient(a, b, torch.tensor(0.5), *rows)
     torch.testing.assert_close(got, 0.5 * torch.sign(b - a))
     assert got.stride() == b.stride()
