@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property, partial
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from neuralcodecs.codec import Codec, Decoder, Distortion, Encoder, Quantized, Quantizer
@@ -105,12 +105,6 @@ class FastQuantizer(Wrapping):
     def forward(self, latents: Float[Tensor, "b d *grid"], levels: int | None = None) -> Quantized:
         quantized: Quantized = self.quantizer(latents, levels)
         return quantized
-
-    def encode(self, latents: Float[Tensor, "b d *grid"], levels: int | None = None) -> Int64[Tensor, "b q *grid"]:
-        return self.quantizer.encode(latents, levels)
-
-    def decode(self, codes: Int64[Tensor, "b q *grid"]) -> Float[Tensor, "b d *grid"]:
-        return self.quantizer.decode(codes)
 
     def encode_streams(self, latents: Float[Tensor, "b d *grid"], levels: int | None = None) -> tuple[Tensor, ...]:
         return self.encoding(partial(self.quantizer.encode_streams, levels=levels), (latents,), levels)

@@ -1,7 +1,7 @@
 """Quantization of a part of each training batch only (Mimi, https://arxiv.org/abs/2410.00037, section 3.3.3)."""
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor
 
 from neuralcodecs.codec import Quantized, QuantizerFactory
@@ -41,9 +41,3 @@ class Bypassed(Wrapping):
         drawn = torch.rand(len(latents), device=latents.device) < self.share
         passes = drawn.view(-1, *(1,) * (latents.ndim - 1))
         return quantized._replace(latents=torch.where(passes, latents, quantized.latents))
-
-    def encode(self, latents: Float[Tensor, "b d *grid"], levels: int | None = None) -> Int64[Tensor, "b q *grid"]:
-        return self.quantizer.encode(latents, levels)
-
-    def decode(self, codes: Int64[Tensor, "b q *grid"]) -> Float[Tensor, "b d *grid"]:
-        return self.quantizer.decode(codes)
