@@ -11,7 +11,7 @@ import argparse
 from collections.abc import Callable
 
 import torch
-from measure import CUDA, DEVICE, Ceilings, Figure, Job, clocked, machine, operations
+from measure import CUDA, DEVICE, Ceilings, Figure, Job, clocked, machine, operations, said
 from torch import Tensor, nn
 
 from neuralcodecs import Codec
@@ -100,10 +100,6 @@ def report(name: str, options: argparse.Namespace, precision: str, ceilings: Cei
             line(f"{name} {work} {precision}", audio, theirs, ours, other) + f"; floor {audio / floor:.0f} x",
             flush=True,
         )
-
-
-def said(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).strip() or '-').splitlines()[0][:150]}"
 
 
 def line(name: str, audio: float, theirs: Figure, ours: Figure, fast: Figure | None) -> str:

@@ -13,7 +13,7 @@ from functools import partial
 
 import torch
 from gan_step import Autocast, autocast, executions
-from measure import CUDA, DEVICE, Ceilings, Job, clocked, if_installed, machine, operations, row
+from measure import CUDA, DEVICE, Ceilings, Job, clocked, if_installed, machine, operations, row, said
 from torch import Tensor
 
 from neuralcodecs import Codec
@@ -112,7 +112,7 @@ def report(real: Tensor, precision: str, repeats: int) -> None:
             figure = clocked(our_step(real, cast, execution), repeats, warm_up)
             row(f"DAC step, {precision}, {name}", theirs, figure, ceilings.floor(done, 0.0))
         except RuntimeError as error:
-            print(f"DAC step, {precision}, {name}: {str(error).splitlines()[0][:150]}", flush=True)
+            print(f"DAC step, {precision}, {name}: {said(error)}", flush=True)
     print(f"  {done / 1e12:.2f} TFLOP a step; {ceilings}", flush=True)
 
 

@@ -87,6 +87,11 @@ def clocked(job: Job, repeats: int = 10, warm_up: int = 3) -> Figure:
     return Figure(statistics.median(times), peak)
 
 
+def said(error: Exception) -> str:
+    """In a line, for the row of what could not be measured."""
+    return f"{type(error).__name__}: {(str(error).strip() or '-').splitlines()[0][:150]}"
+
+
 def if_installed(measured: Callable[[], Figure]) -> Figure | None:
     """A figure of a published package; None, and a line that says so, where that is not installed."""
     try:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from measure import CUDA, DEVICE, Job, clocked, replayed
+from measure import CUDA, DEVICE, Job, clocked, replayed, said
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
@@ -128,7 +128,7 @@ def row(name: str, *jobs: Callable[[], Job]) -> None:
         try:
             cells.append(f"{clocked(make(), *((5, 2) if CUDA else (1, 0))).ms:8.2f}")
         except Exception as error:
-            cells.append(f"[{type(error).__name__}: {str(error).strip().splitlines()[0][:150]}]")
+            cells.append(f"[{said(error)}]")
             if CUDA:
                 torch.cuda.synchronize()
     print(f"{name:44s}", *cells, flush=True)

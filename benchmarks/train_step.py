@@ -10,7 +10,7 @@ import argparse
 
 import torch
 from gan_step import RATE, STEPS, Networks, Ours, Published, Recipe, Step, autocast, executions
-from measure import CUDA, DEVICE, Ceilings, Figure, clocked, if_installed, machine, operations, row
+from measure import CUDA, DEVICE, Ceilings, Figure, clocked, if_installed, machine, operations, row, said
 
 from neuralcodecs.training import Eager
 
@@ -45,7 +45,7 @@ def report(real: torch.Tensor, precision: str, repeats: int) -> None:
         try:
             row(f"EnCodec step, {precision}, {name}", published, timed(step, real, repeats), ceilings.floor(done, 0.0))
         except RuntimeError as error:
-            print(f"EnCodec step, {precision}, {name}: {str(error).splitlines()[0][:150]}", flush=True)
+            print(f"EnCodec step, {precision}, {name}: {said(error)}", flush=True)
     print(f"  {done / 1e12:.2f} TFLOP a step; {ceilings}", flush=True)
 
 

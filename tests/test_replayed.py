@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from neuralcodecs import replayed
-from neuralcodecs.replayed import MOST_SHAPES, Graphs, Recorded
+from neuralcodecs.replayed import MOST_SHAPES, GraphPerShape, Recorded
 
 
 class Again:
@@ -37,7 +37,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def test_each_shape_dtype_and_key_is_recorded_once_and_gives_its_own_results(recorded: list[Any]) -> None:
-    graphs = Graphs()
+    graphs = GraphPerShape()
     for _ in range(2):
         for length in (3, 4):
             for dtype in (torch.float32, torch.float64):
@@ -49,7 +49,7 @@ def test_each_shape_dtype_and_key_is_recorded_once_and_gives_its_own_results(rec
 
 
 def test_the_least_used_shape_is_forgotten(recorded: list[Any]) -> None:
-    graphs = Graphs()
+    graphs = GraphPerShape()
 
     def ask(length: int) -> None:
         graphs(lambda x: (x + 1,), (torch.zeros(length),))

@@ -18,7 +18,7 @@ from neuralcodecs.codes import Layout, Shape
 from neuralcodecs.errors import CodecError
 from neuralcodecs.layers.paths import Path, gpu_paths
 from neuralcodecs.quantizers.wrapping import Wrapping
-from neuralcodecs.replayed import MOST_SHAPES, Graphs, Work
+from neuralcodecs.replayed import MOST_SHAPES, GraphPerShape, Work
 from neuralcodecs.stream_coder import StreamCoders
 
 PATHS: tuple[Path, ...] = ("rows",)
@@ -125,7 +125,7 @@ class Attempted:
     """Work that is replayed where it can be recorded, and from then on done by Python where it cannot."""
 
     def __init__(self) -> None:
-        self.graphs = Graphs()
+        self.graphs = GraphPerShape()
         self._possible = True
 
     def __call__(self, work: Work, inputs: tuple[Tensor, ...], key: Hashable = None) -> tuple[Tensor, ...]:
@@ -146,7 +146,7 @@ class Replayed:
 
     def __init__(self, network: nn.Module, compiled: bool) -> None:
         self.network, self.compiled = network, compiled
-        self.graphs = Graphs()
+        self.graphs = GraphPerShape()
 
     def __call__(self, x: Tensor) -> Tensor:
         x = x.to(next(self.network.parameters()).dtype)

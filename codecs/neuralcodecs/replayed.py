@@ -24,7 +24,7 @@ class Recorded(NamedTuple):
     graph: torch.cuda.CUDAGraph
 
 
-class Graphs:
+class GraphPerShape:
     """One graph for each key and shape; of more than ``MOST_SHAPES`` the least used are forgotten."""
 
     def __init__(self) -> None:

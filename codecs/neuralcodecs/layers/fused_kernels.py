@@ -164,6 +164,13 @@ def biased_leaky_(x: Tensor, bias: Tensor, slope: float, kept: int | None = None
         _biased_leaky[grid](x, bias, n, len(bias), x.stride(1), slope, bins, kept, BLOCK=BLOCK)
 
 
+def _tiles(rows: int, channels: int, widest: int, values: int) -> tuple[tuple[int, int], dict[str, int]]:
+    """The grid of a kernel that sums over rows, and its tile of so many values, at most so many channels wide."""
+    width = min(widest, triton.next_power_of_2(channels))
+    height = values // width
+    return (triton.cdiv(rows, height), triton.cdiv(channels, width)), {"ROWS": height, "WIDTH": width}
+
+
 def leaky_gradients(gradient: Tensor, y: Tensor, slope: float, kept: int, sums: bool) -> tuple[Tensor, Tensor | None]:
     """Gradients at the input of ``biased_leaky_`` that gave ``y`` and, if asked for, at its bias (fp32).
 
@@ -171,14 +178,10 @@ def leaky_gradients(gradient: Tensor, y: Tensor, slope: float, kept: int, sums: 
     """
     channels, at_x = y.shape[1], torch.empty_like(y)
     rows = y.numel() // channels
-    width = min(64, triton.next_power_of_2(channels))
-    height = BLOCK // width
-    blocks = triton.cdiv(rows, height)
-    at_bias = torch.zeros(blocks, channels, device=y.device) if sums else None
+    grid, tile = _tiles(rows, channels, 64, BLOCK)
+    at_bias = torch.zeros(grid[0], channels, device=y.device) if sums else None
     if rows:
-        grid = (blocks, triton.cdiv(channels, width))
-        numbers = (rows, channels, slope, y.shape[-1], kept)
-        _leaky_gradients[grid](gradient, y, at_x, at_bias, *numbers, ROWS=height, WIDTH=width, SUMS=sums)
+        _leaky_gradients[grid](gradient, y, at_x, at_bias, rows, channels, slope, y.shape[-1], kept, **tile, SUMS=sums)
     return at_x, None if at_bias is None else at_bias.sum(0)
 
 
@@ -219,12 +222,9 @@ def snake_gradients(gradient: Tensor, x: Tensor, alpha: Tensor, tiny: float) -> 
     channels, at_x = len(alpha), torch.empty_like(x)
     rows = x.numel() // channels
     # along what lies side by side in memory; few values a thread, or their registers leave room for few threads
-    width = min(64 if x.stride(1) == 1 else 4, triton.next_power_of_2(channels))
-    height = BLOCK // 4 // width
-    blocks = triton.cdiv(rows, height)
-    at_alpha = torch.zeros(blocks, channels, device=x.device)
+    grid, tile = _tiles(rows, channels, 64 if x.stride(1) == 1 else 4, BLOCK // 4)
+    at_alpha = torch.zeros(grid[0], channels, device=x.device)
     if rows:
-        grid = (blocks, triton.cdiv(channels, width))
         places = (rows, channels, x.shape[-1], x.stride(2), x.stride(1))
-        _snake_gradients[grid](gradient, x, alpha, at_x, at_alpha, *places, tiny, ROWS=height, WIDTH=width)
+        _snake_gradients[grid](gradient, x, alpha, at_x, at_alpha, *places, tiny, **tile)
     return at_x, at_alpha.sum(0)
