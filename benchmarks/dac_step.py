@@ -79,8 +79,9 @@ def our_step(real: Tensor, autocast: Autocast, execution: Execution) -> Job:
     objective = Reconstruct(spectrum=Weighted(MultiScaleMel(RATE), 15.0), quantization=losses).to(DEVICE)
     adversary = Adversary(DACDiscriminator(), LeastSquares(), 8.0, 200.0, relative_features=False).to(DEVICE)
     combination = WeightedSum()
-    players = [list(codec.parameters()), list(adversary.parameters())]
-    optimizer = torch.optim.AdamW([{"params": p} for p in players], **ADAM, fused=CUDA)
+    players = nn.ModuleList([codec, adversary])
+    groups = [list(player.parameters()) for player in players]
+    optimizer = torch.optim.AdamW([{"params": group} for group in groups], **ADAM, fused=CUDA)
 
     def compute(signal: Tensor) -> Computed:
         terms, output, statistics = objective(codec, signal, LEVELS)
@@ -89,10 +90,10 @@ def our_step(real: Tensor, autocast: Autocast, execution: Execution) -> Job:
 
     def step() -> None:
         with autocast():
-            _, _, total = execution(compute, real, [*players[0], *players[1]], 0, True)
+            _, _, total = execution(compute, real, players, 0, True)
         optimizer.zero_grad()
         total.backward()
-        for parameters, clip in zip(players, (1000.0, 1.25), strict=True):
+        for parameters, clip in zip(groups, (1000.0, 1.25), strict=True):
             torch.nn.utils.clip_grad_norm_(parameters, clip)
         optimizer.step()
 

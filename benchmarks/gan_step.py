@@ -174,9 +174,8 @@ class Ours(Step):
             start=recipe.start,
         ).to(device)
         self.balancer = Balancer(total_norm=TOTAL_NORM, decay=DECAY).to(device)
-        self.groups = [list(self.trained.parameters()), list(self.adversary.parameters())]
-        self.parameters = [parameter for parameters in self.groups for parameter in parameters]
-        groups = [{"params": parameters} for parameters in self.groups]
+        self.players = nn.ModuleList([self.trained, self.adversary])
+        groups = [{"params": list(player.parameters())} for player in self.players]
         self.optimizer = torch.optim.Adam(groups, **ADAM, fused=device.type == "cuda")
         self.autocast = autocast
         self.execution: Execution = Eager()
@@ -189,7 +188,7 @@ class Ours(Step):
 
         with self.autocast():
             key = levels, self.adversary.decide(index, seed)
-            _, _, total = self.execution(compute, real, self.parameters, key, self.trained.quantizer.settled)
+            _, _, total = self.execution(compute, real, self.players, key, self.trained.quantizer.settled)
         self.optimizer.zero_grad()
         total.backward()
         self.optimizer.step()
@@ -199,7 +198,7 @@ class Ours(Step):
         return self.trained
 
     def learned(self) -> list[nn.Parameter]:
-        return self.groups[0]
+        return list(self.trained.parameters())
 
 
 def executions() -> dict[str, Execution]:

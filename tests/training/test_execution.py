@@ -60,20 +60,22 @@ def stubs(monkeypatch: pytest.MonkeyPatch) -> None:
     Stub.replays = 0
 
 
-class Work:
-    """A step with one weight in use and one that is not; counts how often Python runs it."""
+class Work(nn.Module):
+    """A step with a weight, one that is also in a list as in ``nn.LSTM``, and one not in use; counts Python's runs."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.weight, self.unused = nn.Parameter(torch.tensor(3.0)), nn.Parameter(torch.tensor(1.0))
-        self.runs = 0
+        self.listed = nn.Parameter(torch.tensor(2.0))
+        self.held, self.runs = [self.listed], 0
 
-    def __call__(self, signal: Tensor) -> Computed:
+    def forward(self, signal: Tensor) -> Computed:
         self.runs += 1
-        loss = (self.weight * signal).square().mean()
+        loss = (self.weight * self.listed * self.held[0] * signal).square().mean()
         return Computed({"loss": Term(loss, 0.5, on_output=True)}, {"usage": signal.mean()[None]}, 0.5 * loss)
 
     def run(self, execution: Execution, signal: Tensor, key: object = 0, settled: bool = True) -> Computed:
-        return execution(self, signal, [self.weight, self.unused], key, settled)
+        return execution(self, signal, self, key, settled)
 
 
 def test_a_replayed_step_gives_terms_figures_and_gradients_of_the_step(stubs: None) -> None:
@@ -91,6 +93,7 @@ def test_a_replayed_step_gives_terms_figures_and_gradients_of_the_step(stubs: No
         (expected.total / 2).backward()  # as Lightning does when it accumulates
         (got.total / 2).backward()
         assert torch.allclose(plain.weight.grad, asked.weight.grad) and asked.unused.grad is None
+        assert torch.allclose(plain.listed.grad, asked.listed.grad)
         assert Stub.replays == max(0, number)
     assert asked.runs == 2  # once to warm up, once to record
 
@@ -137,11 +140,11 @@ class Ending:
 class Asking(Work):
     """Cannot be recorded, which is the second time that it runs."""
 
-    def __call__(self, signal: Tensor) -> Computed:
+    def forward(self, signal: Tensor) -> Computed:
         if self.runs == 1:
             self.runs += 1
             raise RuntimeError("item() while capturing\nmore")
-        return super().__call__(signal)
+        return super().forward(signal)
 
 
 def test_the_warning_tells_the_error_of_the_work_and_not_that_of_ending(stubs: None, monkeypatch: Any) -> None:
@@ -161,14 +164,14 @@ def test_after_a_failed_recording_a_gpu_goes_on() -> None:
 
     def ask(signal: Tensor) -> Computed:
         drawn = torch.rand_like(signal)
-        value = (weight * drawn).mean() + float(drawn.sum()) * 0
+        value = (held[0] * drawn).mean() + float(drawn.sum()) * 0
         return Computed({"loss": Term(value, 1.0)}, {}, value)
 
-    weight = nn.Parameter(torch.ones((), device="cuda"))
+    held = nn.ParameterList([torch.ones((), device="cuda")])
     signal, graphs, stream = torch.randn(1, 1, 5, device="cuda"), Graphs(warm_up=1), torch.cuda.current_stream()
-    graphs(ask, signal, [weight], 0, True)
+    graphs(ask, signal, held, 0, True)
     with pytest.warns(UserWarning, match="not replayed as CUDA graphs"):
-        graphs(ask, signal, [weight], 0, True)
+        graphs(ask, signal, held, 0, True)
     assert torch.cuda.current_stream() == stream
     assert torch.rand(1000, device="cuda").unique().numel() > 900
     with recording.recording(torch.cuda.graph_pool_handle()) as graph:
@@ -223,10 +226,12 @@ def test_a_replayed_step_is_the_step_on_a_gpu(
         terms, output, statistics = task.objective(task.codec, signal, 2)
         return Computed(terms, statistics, WeightedSum()(terms, output))  # a balancer remembers the steps before
 
+    held = []  # autograd graphs of all steps: recording does not care
+
     def step(execution: Execution) -> list[Tensor]:
-        # when it returns, nothing holds the step's autograd graph: while one of another stream lives, none is recorded
-        computed = execution(compute, signal, parameters, 0, True)
-        gradients = torch.autograd.grad(computed.total, parameters, allow_unused=True)
+        computed = execution(compute, signal, task, 0, True)
+        held.append(computed)
+        gradients = torch.autograd.grad(computed.total, parameters, allow_unused=True, retain_graph=True)
         loss = sum(term.value for term in computed.terms.values())
         return [loss.detach(), *(g for g in gradients if g is not None)]
 

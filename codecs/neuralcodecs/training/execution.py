@@ -9,11 +9,11 @@ import gc
 import warnings
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from neuralcodecs.layers.paths import Path, gpu_paths
@@ -37,10 +37,8 @@ class Execution(ABC):
     """One way to run the work of a step."""
 
     @abstractmethod
-    def __call__(
-        self, compute: Compute, signal: Tensor, parameters: Sequence[nn.Parameter], key: Hashable, settled: bool
-    ) -> Computed:
-        """``compute(signal)``, its total differentiable in ``parameters``.
+    def __call__(self, compute: Compute, signal: Tensor, trained: nn.Module, key: Hashable, settled: bool) -> Computed:
+        """``compute(signal)``, its total differentiable in the parameters of ``trained`` that ask for gradients.
 
         ``key``: what Python has decided about this step; equal keys and shapes launch equal work, once it is
         ``settled``: before, codebooks are still being initialised.
@@ -57,9 +55,7 @@ class Eager(Execution):
     def __init__(self, paths: tuple[Path, ...] = ()) -> None:
         self.paths = tuple(paths)
 
-    def __call__(
-        self, compute: Compute, signal: Tensor, parameters: Sequence[nn.Parameter], key: Hashable, settled: bool
-    ) -> Computed:
+    def __call__(self, compute: Compute, signal: Tensor, trained: nn.Module, key: Hashable, settled: bool) -> Computed:
         with gpu_paths(self.paths):
             return compute(signal)
 
@@ -67,10 +63,9 @@ class Eager(Execution):
 class Graphs(Execution):
     """As CUDA graphs, one for each key and shape, after it has been run by Python a few times.
 
-    On other devices, with several processes, and where a step cannot be recorded, by Python; a warning says why. All
-    graphs share their memory, which is about that of the largest step. Weights must stay where they are, as optimizers
-    and checkpoints leave them. What ``compute`` gave must be let go of before the next step: while an autograd graph of
-    the weights lives, a backward waits for the stream on which it was made, and recording cannot.
+    On other devices, and where a step cannot be recorded, by Python; a warning says why. All graphs share their memory,
+    which is about that of the largest step. Weights must stay where they are, as optimizers and checkpoints leave them.
+    Processes that train together (``ddp``) sum the gradients of a replayed step as they do those of any other.
 
     Args:
         warm_up: times that Python runs each kind of step first, at least 1.
@@ -87,15 +82,11 @@ class Graphs(Execution):
         self._pool: Any = None
         self._off = False
 
-    def __call__(
-        self, compute: Compute, signal: Tensor, parameters: Sequence[nn.Parameter], key: Hashable, settled: bool
-    ) -> Computed:
+    def __call__(self, compute: Compute, signal: Tensor, trained: nn.Module, key: Hashable, settled: bool) -> Computed:
         with gpu_paths(self.paths):
-            return self._run(compute, signal, parameters, key, settled)
+            return self._run(compute, signal, trained, key, settled)
 
-    def _run(
-        self, compute: Compute, signal: Tensor, parameters: Sequence[nn.Parameter], key: Hashable, settled: bool
-    ) -> Computed:
+    def _run(self, compute: Compute, signal: Tensor, trained: nn.Module, key: Hashable, settled: bool) -> Computed:
         if not settled or not self._possible(signal):
             return compute(signal)
         kind = (key, tuple(signal.shape), signal.dtype, torch.is_autocast_enabled(signal.device.type))
@@ -105,7 +96,7 @@ class Graphs(Execution):
                 return compute(signal)
             try:
                 self._pool = self._pool or torch.cuda.graph_pool_handle()
-                self._recorded[kind] = _Recorded(compute, signal, list(parameters), self._pool)
+                self._recorded[kind] = _Recorded(compute, signal, trained, self._pool)
             except RuntimeError as error:
                 self._stop(str(error))
                 return compute(signal)
@@ -116,8 +107,6 @@ class Graphs(Execution):
             return False
         if signal.device.type != "cuda":
             self._off = True  # silently: configs that ask for graphs are used on CPUs too
-        elif dist.is_initialized():
-            self._stop("with several processes gradients are summed as they come")
         return not self._off
 
     def _stop(self, reason: str) -> None:
@@ -128,15 +117,19 @@ class Graphs(Execution):
 class _Recorded:
     """One graph, the memory that it reads and writes, and what the host knows of the step."""
 
-    def __init__(self, compute: Compute, signal: Tensor, parameters: list[nn.Parameter], pool: Any) -> None:
+    def __init__(self, compute: Compute, signal: Tensor, trained: nn.Module, pool: Any) -> None:
         self.signal = signal.clone()
-        self.parameters = parameters
+        self.parameters = [p for p in trained.parameters() if p.requires_grad]
         gc.collect()  # a graph that nobody holds any more must not be destroyed while another is recorded
         torch.cuda.synchronize()
         # other threads (pinning of batches) may go on with theirs meanwhile
         with recording(pool, "thread_local") as self.graph:
-            computed = compute(self.signal)
-            found = torch.autograd.grad(computed.total, parameters, allow_unused=True)
+            # Gradients wait for the stream on which a weight was first used, and recording cannot: ``ddp`` keeps each
+            # weight's end of them. Aliases of the weights are first used here.
+            aliases = [p.detach().requires_grad_() for p in self.parameters]
+            with _used(trained, aliases, self.parameters):
+                computed = compute(self.signal)
+            found = _gradients(computed.total, aliases, self.parameters)
             self.total = computed.total.detach()
             self.values = torch.stack([term.value.detach().float() for term in computed.terms.values()])
         self.gradients = [gradient for gradient in found if gradient is not None]
@@ -152,6 +145,32 @@ class _Recorded:
         terms = {name: Term(v, *rest) for v, (name, rest) in zip(values, self.terms.items(), strict=True)}
         total = _Replayed.apply(self, *self.parameters)
         return Computed(terms, {name: value.clone() for name, value in self.statistics.items()}, total)
+
+
+@contextmanager
+def _used(module: nn.Module, others: Sequence[Tensor], parameters: Sequence[Tensor]) -> Iterator[None]:
+    """Inside, the module has the others in place of its parameters."""
+    place = {id(parameter): other for parameter, other in zip(parameters, others, strict=True)}
+    places = [
+        (owner._parameters, name, parameter)
+        for owner in module.modules()
+        for name, parameter in owner._parameters.items()
+        if id(parameter) in place
+    ]
+    try:
+        for owned, name, parameter in places:
+            owned[name] = place[id(parameter)]  # type: ignore[assignment]  # as torch.func.functional_call does
+        yield
+    finally:
+        for owned, name, parameter in places:
+            owned[name] = parameter
+
+
+def _gradients(total: Tensor, aliases: Sequence[Tensor], weights: Sequence[Tensor]) -> list[Tensor | None]:
+    """By alias, or by the weight itself where a module (``nn.LSTM``) has a list of its own in which to find it."""
+    found = torch.autograd.grad(total, [*aliases, *weights], allow_unused=True)
+    pairs = zip(found[: len(aliases)], found[len(aliases) :], strict=True)
+    return [b if a is None else a if b is None else a + b for a, b in pairs]
 
 
 class _Replayed(torch.autograd.Function):

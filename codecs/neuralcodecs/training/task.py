@@ -71,9 +71,8 @@ class CodecTask(Optimized):
                 terms |= self.adversary(output, signal, batch.index, batch.seed)
             return Computed(terms, statistics, self.combination(terms, output))
 
-        learned = [p for parameters in self.parameter_groups().values() for p in parameters]
         settled = self.codec.quantizer.settled and not batch.captions  # which a graph would repeat
-        terms, statistics, total = self.execution(compute, batch.signal, learned, (levels, decided), settled)
+        terms, statistics, total = self.execution(compute, batch.signal, self, (levels, decided), settled)
         if self.adversary is not None:
             self._discriminator_learned |= bool(terms["discriminator"].weight)
         self.guard.watch(terms)
