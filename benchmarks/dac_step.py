@@ -14,7 +14,7 @@ from functools import partial
 import torch
 from gan_step import Autocast, autocast, executions
 from measure import CUDA, DEVICE, Ceilings, Job, clocked, if_installed, machine, operations, row, said
-from torch import Tensor
+from torch import Tensor, nn
 
 from neuralcodecs import Codec
 from neuralcodecs.audio import Audio, MultiScaleMel

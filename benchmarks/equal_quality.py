@@ -26,8 +26,8 @@ from neuralcodecs.audio.resample import resample
 from neuralcodecs.training import AudioDataModule, Loading
 from neuralcodecs.training.seeds import derive
 
-GRID = (100, 200, 300, 400, 600, 800, 1000, 1500, 2000, 3000, 4000, 5000, 6000, 8000)
-KEPT_AT = (200, 400, 1000, 2000)
+GRID = (300, 600, 1000, 1500, 2500, 4000, 6000)
+KEPT_AT = (1000,)
 DECAY = 0.99
 LEVELS = (2, 8)
 

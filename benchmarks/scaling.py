@@ -13,7 +13,7 @@ from pathlib import Path
 import lightning as L
 import torch
 from clock import Clock
-from gan_step import ADAM, RATE, TOTAL_NORM, WEIGHTS, Networks
+from gan_step import ADAM, RATE, TOTAL_NORM, WEIGHTS, Networks, executions
 
 from neuralcodecs.audio import EncodecMel, GainAndMix, WaveformL1
 from neuralcodecs.training import (
@@ -28,14 +28,16 @@ from neuralcodecs.training import (
 )
 
 
-def task() -> CodecTask:
+def task(execution: str) -> CodecTask:
     networks = Networks.fresh(0, torch.device("cpu"))
     codec = networks.codec
     codec.quantizer.load_codebooks(torch.randn_like(codec.quantizer.codebooks))
     losses = Weighted(WaveformL1(), WEIGHTS["waveform"]), Weighted(EncodecMel(RATE), WEIGHTS["spectrum"])
     adversary = Adversary(networks.judge, weight=WEIGHTS["adversarial"], feature_weight=WEIGHTS["features"])
     optimizer = partial(torch.optim.Adam, **ADAM, fused=torch.cuda.is_available())
-    return CodecTask(codec, Reconstruct(*losses), Optimization(optimizer), adversary, Balancer(total_norm=TOTAL_NORM))
+    optimization = Optimization(optimizer, postpone=torch.cuda.is_available())
+    balancer, how = Balancer(total_norm=TOTAL_NORM), executions()[execution]
+    return CodecTask(codec, Reconstruct(*losses), optimization, adversary, balancer, execution=how)
 
 
 def main() -> None:
@@ -44,7 +46,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("samples"), help="holds speech/train and speech/val")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--crop", type=float, default=1.0, help="seconds")
-    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--steps", type=int, default=120)
+    parser.add_argument("--execution", choices=[*executions()], default="graphs, rows, fused")
     parser.add_argument("--workers", type=int, default=6)
     options = parser.parse_args()
     cuda = torch.cuda.is_available()
@@ -63,9 +66,9 @@ def main() -> None:
         enable_model_summary=False,
         limit_val_batches=0,
         use_distributed_sampler=False,
-        callbacks=[Clock(options.steps // 2)],
+        callbacks=[Clock(options.steps // 2, options.execution)],
     )
-    trainer.fit(task(), data)
+    trainer.fit(task(options.execution), data)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,9 @@ def equal(ours: Tensor, theirs: Tensor, *inputs: Tensor) -> None:
 
 
 @pytest.mark.parametrize(("channels", "groups"), [(1, 1), (4, 2)])
-@pytest.mark.parametrize(("kernel", "stride", "dilation"), [(7, 1, 1), (3, 1, 3), (8, 4, 1), (1, 1, 1)])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "dilation"), [(7, 1, 1), (3, 1, 3), (8, 4, 1), (1, 1, 1), (7, 3, 1), (10, 3, 1)]
+)
 @pytest.mark.parametrize("zeros", [0, 3])
 def test_convolutions(channels: int, groups: int, kernel: int, stride: int, dilation: int, zeros: int) -> None:
     x = rows(2, channels, 33)

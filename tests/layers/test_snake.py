@@ -27,6 +27,18 @@ def test_snake_of_frequency_zero_is_the_identity() -> None:
     assert torch.equal(layer(x), x)
 
 
+def test_what_a_compiler_is_given_is_snake(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = Snake(3)
+    layer.alpha.data.copy_(torch.tensor([0.01, 1.0, 3.0]))
+    x = (10 * torch.randn(2, 3, 10000)).requires_grad_()
+    found = []
+    for compiling in (True, False):
+        monkeypatch.setattr(torch.compiler, "is_compiling", lambda compiling=compiling: compiling)
+        y = layer.double()(x.double()) if not compiling else layer(x)
+        found.append([y, *torch.autograd.grad(y.sum(), [x])])
+    torch.testing.assert_close(found[0], [t.float() for t in found[1]], rtol=1e-5, atol=1e-4)
+
+
 @pytest.mark.parametrize("stride", [1, 2, 3, 4, 5, 8])
 @torch.no_grad()
 def test_upsampling_is_the_published_layer(stride: int) -> None:

@@ -44,8 +44,23 @@ def convolve_transposed(
     groups: int,
 ) -> Float[Tensor, "b d t"]:
     """``F.conv_transpose1d`` without padding; rows come out."""
+    if groups == dilation == 1 < stride:
+        return _finished(_by_blocks(x, weight, stride), bias)
     y = F.conv_transpose2d(_flat(x), _flat(weight), None, (1, stride), 0, 0, groups, (1, dilation))
     return _finished(y, bias)
+
+
+def _by_blocks(x: Float[Tensor, "b c n"], weight: Float[Tensor, "c e k"], stride: int) -> Float[Tensor, "b e 1 t"]:
+    """As a convolution without stride that makes a block of ``stride`` positions, which as rows lie where they belong.
+
+    cuDNN's kernels for the other way, gradients of convolutions with a stride, are several times slower.
+    """
+    kernel, windows = weight.shape[-1], -(-weight.shape[-1] // stride)
+    taps = F.pad(weight, (0, windows * stride - kernel)).unflatten(-1, (windows, stride))
+    blocks = taps.flip(2).permute(3, 1, 0, 2).flatten(0, 1)  # (s e) c q: the last of a block's windows comes first
+    y = F.conv2d(_flat(x), _flat(blocks), None, 1, (0, windows - 1))
+    rows = y.permute(0, 2, 3, 1).unflatten(-1, (stride, -1)).flatten(2, 3)
+    return rows.permute(0, 3, 1, 2)[..., : (x.shape[-1] - 1) * stride + kernel]
 
 
 def padded(x: Float[Tensor, "b c t"], left: int, right: int, reflect: bool) -> Float[Tensor, "b c padded"]:
