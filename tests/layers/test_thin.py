@@ -58,3 +58,7 @@ def test_on_a_gpu(inside: int, outside: int, paths: tuple[str, ...], monkeypatch
         torch.testing.assert_close(Folded()(conv, x, (3,)), wanted, rtol=1e-4, atol=1e-5)
         with torch.no_grad():
             torch.testing.assert_close(Folded()(conv.eval(), x, (3,)), wanted, rtol=1e-4, atol=1e-5)
+        with torch.no_grad():
+            half = Folded()(conv.bfloat16(), x.bfloat16(), (3,)).float()
+    exact = F.conv1d(x.bfloat16().float(), conv.weight.float(), conv.bias.float(), padding=3)
+    assert (half - exact).norm() < 4e-3 * exact.norm()

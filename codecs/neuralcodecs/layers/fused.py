@@ -80,7 +80,8 @@ def squared_sine(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """
     turns = torch.floor(x * (1 / math.pi) + 0.5)
     rest = (x - turns * 3.140625) - turns * 9.67653589793e-4
-    square, series = rest * rest, -2.505210838544172e-8
+    square = rest * rest
+    series = torch.full_like(square, -2.505210838544172e-8)
     for term in (2.755731922398589e-6, -1.984126984126984e-4, 8.333333333333333e-3, -0.16666666666666666, 1.0):
         series = series * square + term
     return square * series * series

@@ -10,10 +10,12 @@ from neuralcodecs.layers.streamed import State, Streamed
 LSTM_MODE = 2  # of cuDNN's kinds of recurrent networks
 
 
-def recurrent(x: Float[Tensor, "t b d"], weights: list[Tensor], layers: int) -> Float[Tensor, "t b e"]:
-    """Outputs of an LSTM from a state of zeros."""
+def recurrent(
+    x: Float[Tensor, "t b d"], weights: list[Tensor], layers: int, training: bool = False
+) -> Float[Tensor, "t b e"]:
+    """Outputs of an LSTM from a state of zeros. Without ``training`` they have no gradient on a GPU."""
     zeros = x.new_zeros(layers, x.shape[1], weights[1].shape[1])
-    output: Tensor = torch.lstm(x, (zeros, zeros), weights, True, layers, 0.0, False, False, False)[0]
+    output: Tensor = torch.lstm(x, (zeros, zeros), weights, True, layers, 0.0, training, False, False)[0]
     return output
 
 
@@ -69,9 +71,13 @@ class ResidualLSTM(Streamed):
 
     def forward(self, latents: Float[Tensor, "b d t"]) -> Float[Tensor, "b d t"]:
         positions = rearrange(latents, "b d t -> t b d")
-        whole = _lstm if torch.compiler.is_compiling() and not torch.is_grad_enabled() else recurrent
         # and not ``self.lstm(positions)``, which keeps the weights that it was made with: a recording gives others
-        output = whole(positions, list(self.lstm.parameters()), self.lstm.num_layers)
+        weights: list[Tensor] = list(self.lstm.parameters())
+        layers = self.lstm.num_layers
+        if torch.compiler.is_compiling() and not torch.is_grad_enabled():
+            output = _lstm(positions, weights, layers)
+        else:
+            output = recurrent(positions, weights, layers, self.training)
         return rearrange(output, "t b d -> b d t") + latents
 
     def start(self, batch: int) -> State:
