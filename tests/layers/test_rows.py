@@ -12,7 +12,7 @@ from neuralcodecs.audio import Audio
 from neuralcodecs.decoders import DACDecoder, SEANetDecoder
 from neuralcodecs.encoders import DACEncoder, SEANetEncoder
 from neuralcodecs.layers.paths import PATHS, Path, gpu_paths
-from neuralcodecs.layers.rows import by_phases, convolve, convolve_transposed, padded
+from neuralcodecs.layers.rows import convolve, convolve_transposed, padded
 from neuralcodecs.quantizers import ResidualVQ
 
 
@@ -43,15 +43,6 @@ def test_convolutions(channels: int, groups: int, kernel: int, stride: int, dila
     back = torch.randn(channels, 6 // groups, kernel, dtype=torch.float64, requires_grad=True)
     wanted = F.conv_transpose1d(x, back, bias, stride, 0, 0, groups, dilation)
     equal(convolve_transposed(x, back, bias, stride, dilation, groups), wanted, x, back, bias)
-
-
-@pytest.mark.parametrize(("length", "dilation", "zeros"), [(33, 3, 9), (40, 9, 27), (36, 4, 0), (40, 3, 0)])
-def test_dilated_convolutions_by_phases(length: int, dilation: int, zeros: int) -> None:
-    x = rows(2, 4, length)
-    weight = torch.randn(6, 4, 7, dtype=torch.float64, requires_grad=True)
-    got = by_phases(x, weight, dilation, zeros).squeeze(2)
-    assert got.stride(1) == 1
-    equal(got, F.conv1d(x, weight, None, 1, zeros, dilation), x, weight)
 
 
 @pytest.mark.parametrize(("left", "right"), [(0, 0), (6, 0), (3, 4), (0, 9)])
