@@ -108,7 +108,7 @@ class Optimized(L.LightningModule, ABC):
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Take the gradients away from whoever must not move: all after a non-finite step, and who rests."""
-        groups = self.parameter_groups()
+        groups = _players(optimizer)
         gradients = [p.grad for parameters in groups.values() for p in parameters if p.grad is not None]
         if self._leaves_out(optimizer):
             optimizer.found_inf = self.guard.postponed(gradients)  # type: ignore[attr-defined]  # read by its kernel
@@ -132,7 +132,12 @@ class Optimized(L.LightningModule, ABC):
         gradient_clip_val: int | float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        for name, parameters in self.parameter_groups().items():
+        for name, parameters in _players(optimizer).items():
             clip = self.optimization.groups[name].clip or gradient_clip_val
             if clip:
                 torch.nn.utils.clip_grad_norm_(parameters, clip)
+
+
+def _players(optimizer: Optimizer) -> dict[str, list[nn.Parameter]]:
+    """The parameters of each, as the optimizer has them: to look for them in all modules takes milliseconds."""
+    return {group["name"]: group["params"] for group in optimizer.param_groups}
