@@ -57,7 +57,7 @@ def test_on_a_gpu_in_half_precision(dtype: torch.dtype, sizes: tuple[int, int, i
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-@pytest.mark.parametrize(("dim", "batch"), [(512, 16), (96, 6)])  # such as persist, and others
+@pytest.mark.parametrize(("dim", "batch"), [(512, 16), (96, 6)])
 def test_on_a_gpu_it_trains_under_autocast_as_in_full_precision(dim: int, batch: int) -> None:
     lstm = ResidualLSTM(dim, 2).cuda()
     x = torch.randn(batch, dim, 75, device="cuda").bfloat16().float()

@@ -1,6 +1,7 @@
 """One optimizer, one backward: counts, groups, freezing, skipping, accumulation, precision."""
 
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import pytest
@@ -65,6 +66,22 @@ def test_a_frozen_part_does_not_move_and_the_others_do(tmp_path: Path, part: str
     tiny_trainer(tmp_path / "second", max_steps=3).fit(task, tiny_data())
     moved = {k.split(".")[0] for k, v in task.codec.state_dict().items() if not torch.equal(v, before[k])}
     assert moved == {"encoder", "quantizer", "decoder"} - {part}
+
+
+def test_no_step_copies_a_number_to_the_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which on a GPU would wait for all work before it (Lightning makes a tensor so of a number that is logged)."""
+    made, tensor = [], torch.tensor
+
+    def noted(*arguments: Any, **settings: Any) -> Tensor:
+        made.extend([settings["device"]] if "device" in settings else [])
+        return tensor(*arguments, **settings)
+
+    class Watch(L.Callback):
+        def on_train_batch_start(self, trainer: L.Trainer, *rest: Any) -> None:
+            monkeypatch.setattr(torch, "tensor", noted if trainer.global_step > 1 else tensor)
+
+    tiny_trainer(tmp_path, Watch(), max_steps=5).fit(tiny_task(), tiny_data())
+    assert made == []
 
 
 def test_a_resting_discriminator_does_not_move_at_all(tmp_path: Path) -> None:

@@ -13,17 +13,10 @@ LSTM_MODE = 2  # of cuDNN's kinds of recurrent networks
 def recurrent(
     x: Float[Tensor, "t b d"], weights: list[Tensor], layers: int, training: bool = False
 ) -> Float[Tensor, "t b e"]:
-    """Outputs of an LSTM from a state of zeros. Without ``training`` they have no gradient on a GPU.
-
-    Layer by layer where cuDNN then keeps the weights on chip: autocast computes an LSTM in float16, whatever its dtype.
-    """
-    hidden = weights[1].shape[1]
-    once = layers if not (torch.is_autocast_enabled(x.device.type) and persists(x, hidden)) else 1
-    for first in range(0, len(weights), 4 * once):
-        zeros = x.new_zeros(once, x.shape[1], hidden)
-        some = weights[first : first + 4 * once]
-        x = torch.lstm(x, (zeros, zeros), some, True, once, 0.0, training, False, False)[0]
-    return x
+    """Outputs of an LSTM from a state of zeros. Without ``training`` they have no gradient on a GPU."""
+    zeros = x.new_zeros(layers, x.shape[1], weights[1].shape[1])
+    output: Tensor = torch.lstm(x, (zeros, zeros), weights, True, layers, 0.0, training, False, False)[0]
+    return output
 
 
 @torch.library.custom_op("neuralcodecs::lstm", mutates_args=())

@@ -29,7 +29,7 @@ class LanguageTask(Optimized):
         loss = self.language(batch.signal).mean()
         self.guard.watch({"information": Term(loss, 1.0)})
         self.log("train/bits_per_code", loss.detach() / math.log(2), prog_bar=True, batch_size=len(batch.signal))
-        self.log("train/skipped_steps", float(self.guard.skipped), batch_size=len(batch.signal))
+        self.log_skipped(len(batch.signal))
         self.advance(batch)
         return loss
 

@@ -93,6 +93,12 @@ class Optimized(L.LightningModule, ABC):
         if datamodule is not None:
             datamodule.next_batch = batch.index + 1
 
+    def log_skipped(self, batch_size: int) -> None:
+        """How many steps were not finite so far."""
+        # filled on the device: a number would be copied there, and the host would wait for all that is under way
+        skipped = torch.full((), float(self.guard.skipped), device=self.device)
+        self.log("train/skipped_steps", skipped, batch_size=batch_size)
+
     def configure_optimizers(self) -> Any:
         groups = [
             {"params": parameters, "name": name, **self.optimization.groups[name].settings}

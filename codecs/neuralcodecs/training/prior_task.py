@@ -53,7 +53,7 @@ class PriorTask(Optimized):
         self.guard.watch({"bits": Term(bits, 1.0)})
         figures = {"train/bits_per_code": bits.detach(), f"train/bits_per_code/{levels}_levels": bits.detach()}
         self.log_dict(figures, batch_size=len(batch.signal))
-        self.log("train/skipped_steps", float(self.guard.skipped), batch_size=len(batch.signal))
+        self.log_skipped(len(batch.signal))
         self.advance(batch)
         return bits
 

@@ -137,7 +137,7 @@ class CodecTask(Optimized):
         training = stage == "train"
         self.log_dict(values, batch_size=batch_size, sync_dist=not training)
         if training:
-            self.log("train/skipped_steps", float(self.guard.skipped), batch_size=batch_size)
+            self.log_skipped(batch_size)
             return
         weighted = [t.value.detach() * t.weight for t in terms.values()]
         self.log(f"{stage}/loss", torch.stack(weighted).sum(), batch_size=batch_size, sync_dist=True, prog_bar=True)
