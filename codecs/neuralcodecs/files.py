@@ -200,10 +200,7 @@ def admit(codec: Codec, reader: Reader, source: Path, own: bytes) -> None:
 
 
 def checked_header(codec: Codec, reader: Reader, source: Path, own: bytes) -> Header:
-    """The header with every length known, before a payload is read; CodecError unless it is one of ``codec``'s.
-
-    ``own``: the codec's fingerprint.
-    """
+    """The header, lengths known, before payloads are read; CodecError unless of ``codec``, of fingerprint ``own``."""
     admit(codec, reader, source, own)
     _ = reader.chunks  # the heads alone, up to the lengths of an open file
     check_header(codec, reader.header, source)

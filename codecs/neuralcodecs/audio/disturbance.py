@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
-from torchaudio.transforms import Resample
 
 from neuralcodecs.audio import bark
+from neuralcodecs.audio.resample import resampling
 from neuralcodecs.audio.spectral import STFT
 from neuralcodecs.criteria import Loss
 from neuralcodecs.layers.precision import full_precision
@@ -58,7 +58,7 @@ class PerceptualDisturbance(Loss):
 
     def __init__(self, rate: int) -> None:
         super().__init__()
-        self.resample = Resample(rate, RATE)  # a function would make its filter on the host at every call
+        self.resample = resampling(rate, RATE)
         self.stft = STFT(WINDOW, WINDOW // 2)
         # on the CPU wherever the module is built, as in MelScale
         with torch.device("cpu"):

@@ -7,8 +7,8 @@ import torch
 from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torchaudio.transforms import Resample
 
+from neuralcodecs.audio.resample import resampling
 from neuralcodecs.criteria import Loss
 from neuralcodecs.layers.precision import full_precision
 
@@ -46,7 +46,7 @@ class IntelligibilityLoss(Loss):
 
     def __init__(self, rate: int) -> None:
         super().__init__()
-        self.resample = Resample(rate, RATE)  # a function would make its filter on the host at every call
+        self.resample = resampling(rate, RATE)
         with torch.device("cpu"):  # wherever the module is built, as in MelScale
             hertz = torch.linspace(0, RATE / 2, BINS // 2 + 1)
             centres = LOWEST * 2 ** (torch.arange(BANDS) / 3)

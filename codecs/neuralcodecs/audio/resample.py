@@ -117,6 +117,17 @@ def resample_span(
     return _filter(down, up)(signal)[:, skip : skip + frames]
 
 
+def resampling(source: int, target: int) -> Resample:
+    """torchaudio's, as losses use it, for batches on any device; its filter is not part of checkpoints.
+
+    A function would make the filter on the host at every call.
+    """
+    module = Resample(source, target)
+    for name, value in list(module.named_buffers()):  # none where the rates are equal
+        module.register_buffer(name, value, persistent=False)
+    return module
+
+
 @lru_cache(maxsize=32)
 def _filter(down: int, up: int) -> Resample:
     # computed in float64: by default torchaudio computes phases in float32, an error of 1e-5 of the signal

@@ -68,17 +68,10 @@ def _encode(commands: Commands) -> None:
     rate = parser.add_mutually_exclusive_group()
     rate.add_argument("-b", "--bitrate", type=float, help="at most this: kbit/s for audio, bit/pixel for images")
     rate.add_argument("--levels", type=int, help="number of codebooks to use")
-    parser.add_argument(
-        "--refine",
-        type=int,
-        metavar="STEPS",
-        help="move latents (SGA) for so many steps, 1000 say: slow, smaller files",
-    )
+    parser.add_argument("--refine", type=int, metavar="STEPS", help="move latents (SGA), 1000 say: slow, smaller files")
     parser.add_argument("--prior", choices=["none", "static", "adaptive", "learned"], help=PRIOR)
     parser.add_argument("--coarse", type=int, metavar="N", help="send N levels; the learned prior predicts the others")
-    parser.add_argument(
-        "--draw", type=int, metavar="SEED", help="draw those that are predicted; default: the likeliest"
-    )
+    parser.add_argument("--draw", type=int, metavar="SEED", help="draw what is predicted; default: the likeliest")
     parser.add_argument("--metadata", action="store_true", help="store the input's name and sample format in the file")
     parser.add_argument("--title", help="store this title in the file")
     parser.add_argument(
@@ -124,9 +117,7 @@ def _evaluate(commands: Commands) -> None:
     parser.add_argument("--metrics", nargs="+", metavar="NAME", help="these only; all: also the slow and optional ones")
     parser.add_argument("--levels", type=int, nargs="+", help="default: the operating points of the codec")
     parser.add_argument("--limit", type=int, help="at most so many files")
-    parser.add_argument(
-        "--rate", type=int, metavar="HZ", help="sample rate at which sound of several rates is compared"
-    )
+    parser.add_argument("--rate", type=int, metavar="HZ", help="at which sound of several sample rates is compared")
     parser.add_argument("--keep", type=int, default=0, metavar="N", help="keep the decodings of the first N files")
     parser.add_argument("--steps", type=int, nargs="+", help="of generative decoders; default: 1 2 4 8 16")
     parser.add_argument("--seeds", type=int, nargs="+", help="of generative decoders; default: 0 1 2")

@@ -87,9 +87,7 @@ class CodecTokenizer(SharedTokenizer):
     def vocabulary(self) -> Vocabulary:
         """Its ids; CodecError before ``add_to``."""
         if self._vocabulary is None:
-            raise CodecError(
-                f"tokenizer {self.name!r} has no ids yet: call add_to with the text tokenizer and the model"
-            )
+            raise CodecError(f"tokenizer {self.name!r} has no ids yet: call add_to with a text tokenizer and a model")
         return self._vocabulary
 
     @property

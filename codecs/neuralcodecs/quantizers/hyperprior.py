@@ -230,7 +230,7 @@ class Hyperprior(Quantizer):
         return self
 
     def _gain(self, logs: Tensor, levels: int) -> Tensor:
-        return self._at(logs, torch.tensor([levels - 1], device=logs.device))[0].exp()[:, None, None]
+        return self._at(logs, torch.full((1,), levels - 1, device=logs.device))[0].exp()[:, None, None]
 
     def _at(self, logs: Float[Tensor, "levels d"], steps: Int64[Tensor, " b"]) -> Float[Tensor, "b d"]:
         """Rows of a table with one row per gain, and what is between them."""
