@@ -6,20 +6,19 @@ one pass; replayed, all of them are one launch. Codes and signals are those of t
 
 import copy
 import warnings
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 from functools import cached_property, partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from neuralcodecs.codec import Codec, Decoder, Distortion, Encoder, Quantized, Quantizer
-from neuralcodecs.codes import Layout, Shape
+from neuralcodecs.codec import Codec, Decoder, Encoder, Quantized, Quantizer
+from neuralcodecs.codes import Shape
 from neuralcodecs.errors import CodecError
 from neuralcodecs.layers.paths import Path, gpu_paths
-from neuralcodecs.quantizers.wrapping import Wrapping
+from neuralcodecs.quantizers.wrapping import Transparent
 from neuralcodecs.replayed import MOST_SHAPES, GraphPerShape, Work
-from neuralcodecs.stream_coder import StreamCoders
 
 PATHS: tuple[Path, ...] = ("rows",)
 """Networks go by rows and not ``fused``: the compiler makes such kernels itself, and cannot look into ours."""
@@ -79,28 +78,12 @@ class FastDecoder(Decoder):
         return self.replayed(latents)
 
 
-class FastQuantizer(Wrapping):
+class FastQuantizer(Transparent):
     """``quantizer``, whose ``encode_streams`` and ``decode_streams`` are replayed; all else it does itself."""
 
     def __init__(self, quantizer: Quantizer) -> None:
-        super().__init__()
-        self.quantizer = quantizer
-        self.dim, self.codebook_sizes, self.levels = quantizer.dim, quantizer.codebook_sizes, quantizer.levels
-        self.longest_caption = quantizer.longest_caption
+        super().__init__(quantizer)
         self.encoding, self.decoding = Attempted(), Attempted()
-
-    @property
-    def most_levels(self) -> int:
-        return self.quantizer.most_levels
-
-    def alphabet(self, levels: int) -> Shape:
-        return self.quantizer.alphabet(levels)
-
-    def side_streams(self, grid: Shape) -> tuple[Layout, ...]:
-        return self.quantizer.side_streams(grid)
-
-    def coders(self) -> StreamCoders:
-        return self.quantizer.coders()
 
     def forward(self, latents: Float[Tensor, "b d *grid"], levels: int | None = None) -> Quantized:
         quantized: Quantized = self.quantizer(latents, levels)
@@ -111,14 +94,6 @@ class FastQuantizer(Wrapping):
 
     def decode_streams(self, streams: tuple[Tensor, ...]) -> Float[Tensor, "b d *grid"]:
         return self.decoding(lambda *given: (self.quantizer.decode_streams(given),), streams)[0]
-
-    def refine(
-        self, latents: Float[Tensor, "b d *grid"], distortion: Distortion, steps: int, levels: int | None = None
-    ) -> tuple[Tensor, ...]:
-        return self.quantizer.refine(latents, distortion, steps, levels)
-
-    def tell(self, latents: Float[Tensor, "b d *grid"], captions: Sequence[bytes]) -> Float[Tensor, "b d *grid"]:
-        return self.quantizer.tell(latents, captions)
 
 
 class Attempted:

@@ -6,10 +6,10 @@ from torch import Tensor
 
 from neuralcodecs.codec import Quantized, QuantizerFactory
 from neuralcodecs.errors import CodecError
-from neuralcodecs.quantizers.wrapping import Wrapping
+from neuralcodecs.quantizers.wrapping import Transparent
 
 
-class Bypassed(Wrapping):
+class Bypassed(Transparent):
     """A quantizer that lets some items of a training batch pass as they are; in evaluation it is the quantizer inside.
 
     The decoder and the encoder then also learn from latents without quantization error: early in training, when codes
@@ -25,14 +25,10 @@ class Bypassed(Wrapping):
     made_by_codec = {"quantizer": ("dim",)}
 
     def __init__(self, dim: int, quantizer: QuantizerFactory, share: float = 0.5) -> None:
-        super().__init__()
         if not 0 <= share <= 1:
             raise CodecError(f"share {share}: give a probability from 0 to 1")
-        self.dim = dim
+        super().__init__(quantizer(dim))
         self.share = share
-        self.quantizer = quantizer(dim)
-        self.codebook_sizes = self.quantizer.codebook_sizes
-        self.levels = self.quantizer.levels
 
     def forward(self, latents: Float[Tensor, "b d *grid"], levels: int | None = None) -> Quantized:
         quantized = self.quantizer(latents, levels)

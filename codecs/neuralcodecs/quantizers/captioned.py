@@ -122,12 +122,5 @@ class Captioned(Wrapping):
     def coders(self) -> StreamCoders:
         return {CAPTION: self._coder, **self.quantizer.coders()}
 
-    @property
-    def most_levels(self) -> int:
-        return self.quantizer.most_levels
-
-    def alphabet(self, levels: int) -> Shape:
-        return self.quantizer.alphabet(levels)
-
     def _own(self, latents: Float[Tensor, "b d *grid"]) -> Float[Tensor, "b e *grid"]:
         return latents[:, : -self.longest_caption]
