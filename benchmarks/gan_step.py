@@ -187,14 +187,10 @@ class Ours(Step):
             return Computed(terms, statistics, self.balancer(terms, output))
 
         with self.autocast():
-            playing, learns = self.adversary.decide(index, seed)
-            key = levels, playing, learns
+            key = levels, self.adversary.decide(index, seed)
             _, _, total = self.execution(compute, real, self.players, key, self.trained.quantizer.settled)
         self.optimizer.zero_grad()
         total.backward()
-        if not learns:  # without a gradient Adam's moments rest, as CodecTask has it
-            for parameter in self.adversary.parameters():
-                parameter.grad = None
         self.optimizer.step()
         self.trained.quantizer.update()
 

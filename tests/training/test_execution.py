@@ -61,17 +61,17 @@ def stubs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Work(nn.Module):
-    """A step with a weight, one that is also in a list as in ``nn.LSTM``, and one not in use; counts Python's runs."""
+    """A step with a weight, one that it also finds elsewhere, and one not in use; counts Python's runs."""
 
     def __init__(self) -> None:
         super().__init__()
         self.weight, self.unused = nn.Parameter(torch.tensor(3.0)), nn.Parameter(torch.tensor(1.0))
-        self.listed = nn.Parameter(torch.tensor(2.0))
-        self.held, self.runs = [self.listed], 0
+        self.known = nn.Parameter(torch.tensor(2.0))
+        self.elsewhere, self.runs = (self.known,), 0
 
     def forward(self, signal: Tensor) -> Computed:
         self.runs += 1
-        loss = (self.weight * self.listed * self.held[0] * signal).square().mean()
+        loss = (self.weight * self.known * self.elsewhere[0] * signal).square().mean()
         return Computed({"loss": Term(loss, 0.5, on_output=True)}, {"usage": signal.mean()[None]}, 0.5 * loss)
 
     def run(self, execution: Execution, signal: Tensor, key: object = 0, settled: bool = True) -> Computed:
@@ -93,9 +93,40 @@ def test_a_replayed_step_gives_terms_figures_and_gradients_of_the_step(stubs: No
         (expected.total / 2).backward()  # as Lightning does when it accumulates
         (got.total / 2).backward()
         assert torch.allclose(plain.weight.grad, asked.weight.grad) and asked.unused.grad is None
-        assert torch.allclose(plain.listed.grad, asked.listed.grad)
+        assert torch.allclose(plain.known.grad, asked.known.grad)
         assert Stub.replays == max(0, number)
     assert asked.runs == 2  # once to warm up, once to record
+
+
+def test_weights_of_an_lstm_are_recorded_and_stay_where_they_are(stubs: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has a list of them, and gathers them anew in other memory when it sees others than those in the list."""
+    twice = nn.LSTM(3, 4, 2)
+    trained = nn.ModuleDict({"a": twice, "b": nn.ModuleList([twice])})
+    monkeypatch.setattr(nn.LSTM, "_init_flat_weights", lambda _: pytest.fail("gathered anew"))
+    listed, parameters = list(twice._flat_weights), list(trained.parameters())
+    asked_for: list[list[Tensor]] = []
+    gradients = torch.autograd.grad
+
+    def noted(total: Tensor, inputs: list[Tensor], **settings: Any) -> Any:
+        found = gradients(total, inputs, **settings)
+        asked_for.append([x for x, gradient in zip(inputs, found, strict=True) if gradient is not None])
+        return found
+
+    def compute(signal: Tensor) -> Computed:
+        loss = twice(signal)[0].square().mean()
+        return Computed({"loss": Term(loss, 1.0)}, {}, loss)
+
+    graphs, signal = Graphs(warm_up=1), torch.randn(5, 2, 3)
+    graphs(compute, signal, trained, 0, True).total.backward()
+    expected = [p.grad.clone() for p in parameters]
+    monkeypatch.setattr(torch.autograd, "grad", noted)
+    for _ in range(2):
+        trained.zero_grad()
+        graphs(compute, signal, trained, 0, True).total.backward()
+        torch.testing.assert_close([p.grad for p in parameters], expected)
+    assert not set(map(id, asked_for[0])) & set(map(id, parameters)) and len(asked_for[0]) == len(parameters)
+    assert all(a is b for a, b in zip(twice._flat_weights, listed, strict=True))
+    assert all(a is b for a, b in zip(trained.parameters(), parameters, strict=True))
 
 
 def test_each_kind_of_step_is_a_graph_and_further_kinds_are_left_to_python(stubs: None) -> None:

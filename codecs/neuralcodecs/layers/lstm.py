@@ -10,19 +10,14 @@ from neuralcodecs.layers.streamed import State, Streamed
 LSTM_MODE = 2  # of cuDNN's kinds of recurrent networks
 
 
-def recurrent(
-    x: Float[Tensor, "t b d"], weights: list[Tensor], layers: int, training: bool = False
-) -> Float[Tensor, "t b e"]:
-    """Outputs of an LSTM from a state of zeros. Without ``training`` they have no gradient on a GPU."""
-    zeros = x.new_zeros(layers, x.shape[1], weights[1].shape[1])
-    output: Tensor = torch.lstm(x, (zeros, zeros), weights, True, layers, 0.0, training, False, False)[0]
-    return output
-
-
 @torch.library.custom_op("neuralcodecs::lstm", mutates_args=())
 def _lstm(x: Tensor, weights: list[Tensor], layers: int) -> Tensor:
-    """The same in one piece, for inference: a compiler would unroll every position."""
-    return layered(x, weights) if persists(x, weights[1].shape[1]) else recurrent(x, weights, layers)
+    """Outputs ``(t b d)`` from a state of zeros, in one piece: a compiler would unroll every position."""
+    if persists(x, weights[1].shape[1]):
+        return layered(x, weights)
+    zeros = x.new_zeros(layers, x.shape[1], weights[1].shape[1])
+    output: Tensor = torch.lstm(x, (zeros, zeros), weights, True, layers, 0.0, False, False, False)[0]
+    return output
 
 
 @_lstm.register_fake
@@ -71,13 +66,10 @@ class ResidualLSTM(Streamed):
 
     def forward(self, latents: Float[Tensor, "b d t"]) -> Float[Tensor, "b d t"]:
         positions = rearrange(latents, "b d t -> t b d")
-        # and not ``self.lstm(positions)``, which keeps the weights that it was made with: a recording gives others
-        weights: list[Tensor] = list(self.lstm.parameters())
-        layers = self.lstm.num_layers
         if torch.compiler.is_compiling() and not torch.is_grad_enabled():
-            output = _lstm(positions, weights, layers)
+            output = _lstm(positions, list(self.lstm.parameters()), self.lstm.num_layers)
         else:
-            output = recurrent(positions, weights, layers, self.training)
+            output, _ = self.lstm(positions)
         return rearrange(output, "t b d -> b d t") + latents
 
     def start(self, batch: int) -> State:

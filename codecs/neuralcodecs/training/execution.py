@@ -6,7 +6,9 @@ recorded cannot ask the host anything, so whatever Python decides in a step is p
 """
 
 import gc
+import operator
 import warnings
+import weakref
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -151,23 +153,37 @@ class _Recorded:
 def _used(module: nn.Module, others: Sequence[Tensor], parameters: Sequence[Tensor]) -> Iterator[None]:
     """Inside, the module has the others in place of its parameters."""
     place = {id(parameter): other for parameter, other in zip(parameters, others, strict=True)}
-    places = [
-        (owner._parameters, name, parameter)
-        for owner in module.modules()
-        for name, parameter in owner._parameters.items()
-        if id(parameter) in place
-    ]
+    before: list[tuple[dict[str, Any], str, Any]] = []
     try:
-        for owned, name, parameter in places:
-            owned[name] = place[id(parameter)]  # type: ignore[assignment]  # as torch.func.functional_call does
+        for owner in module.modules():
+            held: dict[str, Any]
+            for held in (owner._parameters, vars(owner)):
+                for name, value in list(held.items()):
+                    if (other := _in_place_of(value, place)) is not value:
+                        before.append((held, name, value))
+                        held[name] = other
         yield
     finally:
-        for owned, name, parameter in places:
-            owned[name] = parameter
+        for held, name, value in before:
+            held[name] = value
+
+
+def _in_place_of(value: Any, place: dict[int, Tensor]) -> Any:
+    """Of a parameter the other one; also in a list and behind weak references.
+
+    ``nn.LSTM`` has both, and where they are not its parameters it moves these to other memory.
+    """
+    if isinstance(value, list):
+        items = [_in_place_of(item, place) for item in value]
+        return items if any(map(operator.is_not, items, value)) else value
+    if isinstance(value, weakref.ref):
+        other = place.get(id(value()))
+        return value if other is None else weakref.ref(other)
+    return place.get(id(value), value)
 
 
 def _gradients(total: Tensor, aliases: Sequence[Tensor], weights: Sequence[Tensor]) -> list[Tensor | None]:
-    """By alias, or by the weight itself where a module (``nn.LSTM``) has a list of its own in which to find it."""
+    """By alias, or by the weight itself where the work has found it elsewhere than in the module."""
     found = torch.autograd.grad(total, [*aliases, *weights], allow_unused=True)
     pairs = zip(found[: len(aliases)], found[len(aliases) :], strict=True)
     return [b if a is None else a if b is None else a + b for a, b in pairs]
