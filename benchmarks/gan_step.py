@@ -24,6 +24,7 @@ from neuralcodecs.layers.paths import Path
 from neuralcodecs.quantizers import ResidualVQ
 from neuralcodecs.training import Adversary, Balancer, Eager, Graphs, Reconstruct, Weighted
 from neuralcodecs.training.execution import Computed, Execution
+from neuralcodecs.training.optimism import Optimism
 from neuralcodecs.training.seeds import derive
 
 RATE = 24000
@@ -179,6 +180,7 @@ class Ours(Step):
         self.optimizer = torch.optim.Adam(groups, **ADAM, fused=device.type == "cuda")
         self.autocast = autocast
         self.execution: Execution = Eager()
+        self.optimism = Optimism()
 
     def __call__(self, real: Tensor, index: int, seed: int, levels: int) -> None:
         def compute(signal: Tensor) -> Computed:
@@ -191,7 +193,9 @@ class Ours(Step):
             _, _, total = self.execution(compute, real, self.players, key, self.trained.quantizer.settled)
         self.optimizer.zero_grad()
         total.backward()
+        self.optimism.extrapolate(self.optimizer, self.adversary.parameters())
         self.optimizer.step()
+        self.optimism.remember()
         self.trained.quantizer.update()
 
     def codec(self) -> Codec:

@@ -46,7 +46,7 @@ def tiny_task(stage: Stage | None = None, probability: float = 0.6, lr: float = 
         codec,
         Reconstruct(Weighted(WaveformL1(), 0.1), Weighted(MultiScaleSTFT((256, 64)))),
         Optimization(partial(torch.optim.Adam, lr=lr, betas=(0.5, 0.9)), **settings),
-        Adversary(MultiScaleSTFTDiscriminator((256, 128), filters=4), probability=probability),
+        Adversary(MultiScaleSTFTDiscriminator((256, 128), filters=4), probability=probability, optimistic=True),
         Balancer(),
         stage,
     )

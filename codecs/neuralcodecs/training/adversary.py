@@ -46,6 +46,7 @@ class Adversary(nn.Module):
         probability: share of optimizer steps in which the discriminator learns (EnCodec: 2/3 at 24 kHz, 1/2 at 48).
         start: batches before the game begins; until then the codec trains on the other terms alone.
         regularizer: a further term of the discriminator, for example ``LeCam``.
+        optimistic: extrapolate its gradients (``training.optimism``), because both players step at once.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Adversary(nn.Module):
         probability: float = 1.0,
         start: int = 0,
         regularizer: Regularizer | None = None,
+        optimistic: bool = False,
     ) -> None:
         super().__init__()
         self.discriminator = discriminator
@@ -68,6 +70,7 @@ class Adversary(nn.Module):
         self.probability = probability
         self.start = start
         self.regularizer = regularizer
+        self.optimistic = optimistic
 
     def decide(self, batch: int, seed: int) -> tuple[bool, bool]:
         """Whether the game is on, and whether the discriminator learns: the same answer on every rank."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from neuralcodecs.codec import Codec
 from neuralcodecs.quantizers.gathered import gathered, regather
@@ -17,6 +18,7 @@ from neuralcodecs.training.combine import Combination, WeightedSum
 from neuralcodecs.training.data import Batch
 from neuralcodecs.training.execution import Computed, Eager, Execution
 from neuralcodecs.training.objectives import Objective
+from neuralcodecs.training.optimism import Optimism
 from neuralcodecs.training.optimization import Optimization, Optimized
 from neuralcodecs.training.seeds import derive
 from neuralcodecs.training.stage import Stage, start_from
@@ -59,6 +61,7 @@ class CodecTask(Optimized):
         objective.check(codec, adversary)
         self.execution = execution or Eager()
         self._discriminator_learned = False
+        self._optimism = Optimism()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         torch.manual_seed(derive(batch.seed, self.global_rank))  # dropout; a function of the batch, never of history
@@ -107,6 +110,11 @@ class CodecTask(Optimized):
         learned, self._discriminator_learned = self._discriminator_learned, False
         return [] if learned else ["discriminator"]
 
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        super().on_before_optimizer_step(optimizer)
+        if self.adversary is not None and self.adversary.optimistic:
+            self._optimism.extrapolate(optimizer, self.adversary.parameters())
+
     def optimizer_step(
         self,
         epoch: int,
@@ -115,6 +123,7 @@ class CodecTask(Optimized):
         optimizer_closure: Callable[[], Any] | None = None,
     ) -> None:
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        self._optimism.remember()
         if self.codec.quantizer.training:
             if self._sound:
                 self.codec.quantizer.update()
