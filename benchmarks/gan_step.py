@@ -173,6 +173,7 @@ class Ours(Step):
             feature_weight=WEIGHTS["features"],
             probability=recipe.probability,
             start=recipe.start,
+            optimistic=True,
         ).to(device)
         self.balancer = Balancer(total_norm=TOTAL_NORM, decay=DECAY).to(device)
         self.players = nn.ModuleList([self.trained, self.adversary])
@@ -193,7 +194,8 @@ class Ours(Step):
             _, _, total = self.execution(compute, real, self.players, key, self.trained.quantizer.settled)
         self.optimizer.zero_grad()
         total.backward()
-        self.optimism.extrapolate(self.optimizer, self.adversary.parameters())
+        if self.adversary.optimistic:
+            self.optimism.extrapolate(self.optimizer, self.adversary.parameters())
         self.optimizer.step()
         self.optimism.remember()
         self.trained.quantizer.update()

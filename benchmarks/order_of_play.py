@@ -26,17 +26,10 @@ from neuralcodecs.decoders import SEANetDecoder
 from neuralcodecs.encoders import SEANetEncoder
 from neuralcodecs.quantizers import ResidualVQ
 from neuralcodecs.training import AudioDataModule, Loading
-from neuralcodecs.training.optimism import Optimism
 from neuralcodecs.training.seeds import derive
 
 START, EVERY, SETTLED = 100, 50, 300
 LEVELS = (2, 4, 8)
-
-
-class Unmoved(Optimism):
-    """Gradients as they are."""
-
-    def extrapolate(self, optimizer: torch.optim.Optimizer, parameters: object) -> None: ...
 
 
 class InTurn(Ours):
@@ -71,7 +64,7 @@ def step_of(order: str, networks: Networks) -> Ours:
     if order == "in_turn":
         return InTurn(networks, recipe)
     step = Ours(networks, recipe, contextlib.nullcontext)
-    step.optimism = Optimism() if order == "optimistic" else Unmoved()
+    step.adversary.optimistic = order == "optimistic"
     return step
 
 
