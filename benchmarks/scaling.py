@@ -7,6 +7,7 @@ whether codebooks, their usage and all weights are equal on all ranks. Compare r
 """
 
 import argparse
+import tempfile
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from neuralcodecs.training import (
     Loading,
     Optimization,
     Reconstruct,
+    SaveOnExit,
     Weighted,
 )
 
@@ -66,7 +68,8 @@ def main() -> None:
         enable_model_summary=False,
         limit_val_batches=0,
         use_distributed_sampler=False,
-        callbacks=[Clock(options.steps // 2, options.execution)],
+        callbacks=[Clock(options.steps // 2, options.execution), SaveOnExit()],
+        default_root_dir=tempfile.mkdtemp(),
     )
     trainer.fit(task(options.execution), data)
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from neuralcodecs.criteria import Discriminator, Verdict
 from neuralcodecs.training.adversary import Adversary, feature_distance
 from neuralcodecs.training.combine import WeightedSum
-from neuralcodecs.training.games import Hinge, LeastSquares
+from neuralcodecs.training.games import Hinge, LeastSquares, LeCam
 from neuralcodecs.training.terms import Output
 
 
@@ -73,6 +73,26 @@ def test_a_resting_discriminator_gets_no_gradient_and_its_share_is_the_probabili
         assert (adversary.discriminator.first.weight.grad is not None) == bool(terms["discriminator"].weight)
         learned += bool(terms["discriminator"].weight)
     assert 170 < learned < 230  # 200 expected, standard deviation 8
+
+
+def test_the_loss_of_a_resting_discriminator_is_told_and_its_backward_does_not_pass_through_it() -> None:
+    """``ddp`` asks for the gradients of all parameters in every step."""
+    told = []
+    for probability in (0.0, 1.0):
+        torch.manual_seed(0)
+        adversary = Adversary(Tiny(), probability=probability, regularizer=LeCam())
+        passed: list[Tensor] = []
+        adversary.discriminator.last.register_forward_hook(
+            lambda module, inputs, logits, passed=passed: (logits.register_hook(passed.append), None)[1]
+        )
+        terms = adversary(Output.of(torch.randn(3, 1, 200, requires_grad=True) * 1), torch.randn(3, 1, 200), 0, 0)
+        own = [terms[name] for name in ("discriminator", "regularizer")]
+        sum(term.value for term in own).backward()
+        gradients = [p.grad for p in adversary.discriminator.parameters()]
+        assert all((g.count_nonzero() > 0) == bool(probability) for g in gradients)
+        assert bool(passed) == bool(probability) == bool(own[0].weight) == bool(own[1].weight)
+        told.append([float(term.value.detach()) for term in own])
+    assert told[0] == told[1]
 
 
 def test_before_its_start_the_game_costs_nothing_and_says_nothing() -> None:

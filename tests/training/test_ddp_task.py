@@ -1,16 +1,20 @@
 """Two processes with half the batch each train as one process does: every rank the same codec, and the same one."""
 
 import multiprocessing
+import os
+import signal
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
+import torch.distributed as dist
 from lightning.pytorch.strategies import DDPStrategy
 from tiny import tiny_data, tiny_task, tiny_trainer
 
-from neuralcodecs.training import Optimization
+from neuralcodecs.checkpoints import newest
+from neuralcodecs.training import Optimization, SaveOnExit
 
 STEPS = 5
 
@@ -26,12 +30,17 @@ class Keep(L.Callback):
         torch.save(facts, self.folder / f"rank{trainer.global_rank}.pt")
 
 
-def fit(folder: Path, ranks: int) -> None:
+def on(ranks: int) -> dict[str, Any]:
     torch.set_num_threads(1)
     # a test before this one may have asked for a CUDA device: that flags forks, which use none here
     torch.cuda._is_in_bad_fork = lambda: False
-    distributed = {"strategy": DDPStrategy(process_group_backend="gloo", start_method="fork"), "devices": ranks}
-    trainer = tiny_trainer(folder, Keep(folder), max_steps=STEPS, **(distributed if ranks > 1 else {}))
+    if ranks == 1:
+        return {}
+    return {"strategy": DDPStrategy(process_group_backend="gloo", start_method="fork"), "devices": ranks}
+
+
+def fit(folder: Path, ranks: int) -> None:
+    trainer = tiny_trainer(folder, Keep(folder), max_steps=STEPS, **on(ranks))
     task = tiny_task()
     # where k-means and replaced codes start from depends on which rank holds a vector: tests/quantizers/test_ddp.py
     task.codec.quantizer.load_codebooks(0.1 * torch.randn(3, 16, 8, generator=torch.Generator().manual_seed(0)))
@@ -69,3 +78,45 @@ def test_two_ranks_train_as_one_with_the_whole_batch(tmp_path: Path) -> None:
         n for n, v in alone["state"].items() if n in start and n.endswith("original1") and not torch.equal(v, start[n])
     ]
     assert moved, "nothing was trained"
+
+
+class Told(L.Callback):
+    """Tells rank 1 alone to end, and writes how far each rank came and how often Python broadcast something."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.broadcasts = 0
+
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        if batch_idx == 0:
+            broadcast = dist.broadcast
+
+            def counted(*arguments: Any, **options: Any) -> Any:
+                self.broadcasts += 1
+                return broadcast(*arguments, **options)
+
+            dist.broadcast = counted
+        if batch_idx == 3 and trainer.global_rank == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        facts = {"steps": trainer.global_step, "broadcasts": self.broadcasts}
+        torch.save(facts, self.folder / f"told{trainer.global_rank}.pt")
+
+
+def fit_until_told(folder: Path) -> None:
+    trainer = tiny_trainer(folder, Told(folder), SaveOnExit(), max_steps=50, **on(2))
+    task = tiny_task()
+    task.codec.quantizer.load_codebooks(torch.randn(3, 16, 8))  # or starting them would be a broadcast
+    trainer.fit(task, tiny_data())
+
+
+def test_a_signal_to_one_rank_ends_both_after_the_same_step_and_no_step_waits_for_the_question(tmp_path: Path) -> None:
+    process = multiprocessing.get_context("fork").Process(target=fit_until_told, args=(tmp_path,))
+    process.start()
+    process.join(120)
+    assert process.exitcode != 0
+    first, second = (torch.load(tmp_path / f"told{rank}.pt", weights_only=True) for rank in range(2))
+    assert first["steps"] == second["steps"] == 5  # told in the fourth, known one later
+    assert newest(tmp_path) == tmp_path / "step=5.ckpt"
+    assert first["broadcasts"] == second["broadcasts"] == 0

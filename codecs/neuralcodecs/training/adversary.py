@@ -91,12 +91,20 @@ class Adversary(nn.Module):
         if self.feature_weight:
             distance = feature_distance(real, fake, self.relative_features)
             terms["features"] = Term(distance, self.feature_weight, on_output=True)
+        terms |= self._own(real, fake)
+        if learns:
+            return terms
+        idle = self._idle(output).value
+        return terms | {n: Term(t.value.detach() + idle, 0.0) for n, t in terms.items() if not t.on_output}
+
+    def _own(self, real: list[Verdict], fake: list[Verdict]) -> Terms:
+        """The terms with which the discriminator learns."""
         pairs = zip(real, fake, strict=True)
-        own = torch.stack([self.game.discriminator(r.logits, f.logits) for r, f in pairs]).mean()
-        terms["discriminator"] = Term(own, float(learns))
+        loss = torch.stack([self.game.discriminator(r.logits, f.logits) for r, f in pairs]).mean()
+        terms = {"discriminator": Term(loss, 1.0)}
         if self.regularizer is not None:
             penalty = self.regularizer([v.logits for v in real], [v.logits for v in fake])
-            terms["regularizer"] = Term(penalty, self.regularizer.weight * learns)
+            terms["regularizer"] = Term(penalty, self.regularizer.weight)
         return terms
 
     def _judge(self, signal: Float[Tensor, "b c *space"]) -> list[Verdict]:
@@ -104,6 +112,9 @@ class Adversary(nn.Module):
         return [Verdict(v.logits.float(), v.features) for v in self.discriminator(signal)]
 
     def _idle(self, output: Output) -> Term:
-        """A zero that all parameters take part in: DDP waits for every gradient in every backward."""
+        """A zero that all parameters take part in: DDP waits for every gradient in every backward.
+
+        That of a loss with weight 0 would go through the whole discriminator for nothing.
+        """
         zero = output.leaf.new_zeros(())
         return Term(torch.stack([zero, *(p.flatten()[0] * 0 for p in self.discriminator.parameters())]).sum(), 0.0)

@@ -25,7 +25,7 @@ class Guard(nn.Module):
         self.skipped = 0
         self.in_a_row = 0
         self._broken: dict[str, Tensor] = {}
-        self._late: _Late | None = None
+        self._late: tuple[list[str], Late] | None = None
 
     def watch(self, terms: Terms) -> None:
         """Note which terms are not finite, on their device; called for every batch of a step."""
@@ -42,8 +42,9 @@ class Guard(nn.Module):
         """1 on the device if the step must be left out, else 0; counts and judges the step before this one."""
         names, flags = self._flags(gradients)
         if self._late is not None:
-            self._count(*self._late.read())
-        self._late = _Late(names, flags)
+            before, late = self._late
+            self._count(before, late.read())
+        self._late = names, Late(flags)
         return flags.amax()
 
     def _flags(self, gradients: list[Tensor]) -> tuple[list[str], Float32[Tensor, " n"]]:
@@ -78,16 +79,15 @@ class Guard(nn.Module):
         self.skipped, self.in_a_row = state["skipped"], state["in_a_row"]
 
 
-class _Late:
-    """Flags on their way to the host."""
+class Late:
+    """Flags on their way to the host, which waits for them only where they are read too soon."""
 
-    def __init__(self, names: list[str], flags: Tensor) -> None:
-        self.names = names
+    def __init__(self, flags: Float32[Tensor, " n"]) -> None:
         cuda = flags.device.type == "cuda"
         self.flags = torch.empty(flags.shape, pin_memory=cuda).copy_(flags, non_blocking=True)
         self.event = torch.cuda.current_stream().record_event() if cuda else None
 
-    def read(self) -> tuple[list[str], list[float]]:
+    def read(self) -> list[float]:
         if self.event is not None:
             self.event.synchronize()
-        return self.names, self.flags.tolist()
+        return self.flags.tolist()
