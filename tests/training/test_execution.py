@@ -10,9 +10,10 @@ import torch
 from tiny import tiny_data, tiny_task, tiny_trainer
 from torch import Tensor, nn
 
+from neuralcodecs.audio import NoiseToSignal
 from neuralcodecs.layers import recording
 from neuralcodecs.layers.paths import PATHS
-from neuralcodecs.training import CodecTask, Eager, Graphs
+from neuralcodecs.training import CodecTask, Eager, Graphs, Reconstruct, Weighted
 from neuralcodecs.training.combine import WeightedSum
 from neuralcodecs.training.execution import Computed, Execution
 from neuralcodecs.training.terms import Term
@@ -245,9 +246,14 @@ def _distance(some: dict[str, Tensor], others: dict[str, Tensor], names: list[st
 def test_a_replayed_step_is_the_step_on_a_gpu(
     precision: torch.dtype, paths: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same loss and gradients of the same weights on the same batch: no noise of a training between them."""
+    """The same loss and gradients of the same weights on the same batch: no noise of a training between them.
+
+    The loss is a smooth one: signs of differences and logarithms of spectra near zero make 5 % of the rounding of fp32
+    in the encoder's gradients (against fp64, on a CPU), of this one 1e-5.
+    """
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     task = tiny_task().to("cuda").train()
+    task.objective = Reconstruct(Weighted(NoiseToSignal()))
     codebooks = task.codec.quantizer.codebooks
     task.codec.quantizer.load_codebooks(torch.randn_like(codebooks))  # those of a first batch are made by the host
     signal = 0.1 * torch.randn(4, 1, 4800, device="cuda")
