@@ -86,6 +86,20 @@ def test_fewer_levels_are_a_prefix() -> None:
     assert errors == sorted(errors, reverse=True) and errors[3] < 0.7 * errors[0]
 
 
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_a_beam_codes_the_same_codebooks_with_less_error_at_any_number_of_levels(axes: int) -> None:
+    quantizer, latents = trained().eval(), latents_on(axes)
+    wider = ResidualVQ(DIM, codebooks=4, codebook_size=16, levels=(1, 2, 4), beam=8).eval()
+    wider.load_state_dict(quantizer.state_dict())
+    for levels in (1, 2, 3, 4):
+        one, other = quantizer.encode(latents, levels), wider.encode(latents, levels)
+        assert one.shape == other.shape
+        errors = [float(functional.mse_loss(quantizer.decode(codes), latents)) for codes in (one, other)]
+        assert errors[1] < errors[0] if levels > 2 else errors[1] <= errors[0] + 1e-6
+    with pytest.raises(CodecError, match="beam 0: give at least 1"):
+        ResidualVQ(DIM, beam=0)
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_straight_through_gradient_is_one(training: bool) -> None:
     quantizer, latents = trained().train(training), latents_on(2).requires_grad_()
@@ -273,6 +287,7 @@ def test_describes_itself() -> None:
         "decay": 0.99,
         "dead_threshold": 0.1,
         "kmeans_iterations": 50,
+        "beam": 1,
     }
 
 

@@ -1,11 +1,14 @@
 """The nearest code: equal to EnCodec's, exact whatever the precision of products."""
 
+import itertools
+
 import pytest
 import torch
+from torch import Tensor
 from transformers import EncodecConfig
 from transformers.models.encodec.modeling_encodec import EncodecEuclideanCodebook
 
-from neuralcodecs.quantizers.search import exact_products, nearest
+from neuralcodecs.quantizers.search import exact_products, nearest, nearest_sums
 
 
 def test_search_is_that_of_encodec() -> None:
@@ -70,3 +73,36 @@ def test_precision_set_by_the_newer_setting_alone_is_kept() -> None:
         assert matmul.fp32_precision == "tf32"
     finally:
         matmul.fp32_precision = before
+
+
+def lost(vectors: Tensor, codebooks: Tensor, codes: Tensor) -> Tensor:
+    """Squared error of each vector's sum of codes."""
+    chosen = [codebook[column] for codebook, column in zip(codebooks, codes.unbind(1), strict=True)]
+    return (vectors - torch.stack(chosen).sum(0)).double().square().sum(-1)
+
+
+def test_a_beam_as_wide_as_all_sums_finds_the_nearest_of_all() -> None:
+    generator = torch.Generator().manual_seed(1)
+    codebooks, vectors = torch.randn(3, 5, 4, generator=generator), torch.randn(200, 4, generator=generator)
+    every = torch.tensor(list(itertools.product(range(5), repeat=3)))
+    errors = torch.stack([lost(vectors, codebooks, codes.expand(200, -1)) for codes in every])
+    found = nearest_sums(vectors, codebooks, width=25)
+    torch.testing.assert_close(lost(vectors, codebooks, found), errors.amin(0), rtol=1e-4, atol=1e-6)
+    assert not torch.equal(nearest_sums(vectors, codebooks, width=1), found)
+
+
+def test_a_wider_beam_loses_less_and_one_path_is_level_by_level() -> None:
+    generator = torch.Generator().manual_seed(2)
+    scales = torch.tensor([1.0, 0.7, 0.5, 0.35, 0.25])[:, None, None]
+    codebooks = scales * torch.randn(5, 64, 8, generator=generator)
+    vectors = torch.randn(3000, 8, generator=generator)
+    left, greedy = vectors, []
+    for codebook in codebooks:
+        greedy.append(nearest(left, codebook))
+        left = left - codebook[greedy[-1]]
+    assert torch.equal(nearest_sums(vectors, codebooks, 1), torch.stack(greedy, dim=1))
+    errors = [float(lost(vectors, codebooks, nearest_sums(vectors, codebooks, w)).mean()) for w in (1, 4, 16)]
+    assert errors[1] < 0.85 * errors[0] and errors[2] < 0.93 * errors[1]
+    assert nearest_sums(vectors[:0], codebooks, 4).shape == (0, 5)
+    alone = torch.cat([nearest_sums(v[None], codebooks, 4) for v in vectors[:50]])
+    assert torch.equal(nearest_sums(vectors, codebooks, 4)[:50], alone)

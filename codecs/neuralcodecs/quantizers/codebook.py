@@ -22,7 +22,7 @@ from neuralcodecs.layers.distributed import copy_from_first_rank
 from neuralcodecs.quantizers.draws import uniform
 from neuralcodecs.quantizers.kmeans import kmeans, replace
 from neuralcodecs.quantizers.pending import Pending, Sample
-from neuralcodecs.quantizers.search import nearest
+from neuralcodecs.quantizers.search import nearest, nearest_sums
 
 TELLING = 3.0  # vectors: a code at the threshold that expects so many gets none in 5 % of steps
 
@@ -82,6 +82,9 @@ class CodebookBank(nn.Module):
 
     def search(self, level: int, vectors: Float32[Tensor, "n d"]) -> Int64[Tensor, " n"]:
         return nearest(vectors, self.codebooks[level])
+
+    def search_sums(self, vectors: Float32[Tensor, "n d"], levels: int, width: int) -> Int64[Tensor, "n q"]:
+        return nearest_sums(vectors, self.codebooks[:levels], width)
 
     def lookup(self, codes: Int64[Tensor, "n q"]) -> Float32[Tensor, "n d"]:
         """Sum of the codes of the first q levels, by one gather; added in the order of levels."""

@@ -56,6 +56,9 @@ class ResidualVQ(Quantizer):
         decay: of the running averages, per update.
         dead_threshold: share of the mean usage below which a code is replaced; 0 never replaces.
         kmeans_iterations: at most, per level.
+        beam: sums of codes that ``encode`` goes on from at each level; with 1 each level takes its nearest code, as in
+            training. More lose less (``quantizers.search``), for more work, and codes of fewer levels are then no
+            prefix of those of more. Files and decoders are the same.
     """
 
     def __init__(
@@ -67,9 +70,12 @@ class ResidualVQ(Quantizer):
         decay: float = 0.99,
         dead_threshold: float = 0.1,
         kmeans_iterations: int = 50,
+        beam: int = 1,
     ) -> None:
         super().__init__()
-        self.dim = dim
+        if beam < 1:
+            raise CodecError(f"beam {beam}: give at least 1")
+        self.dim, self.beam = dim, beam
         self.codebook_sizes = (codebook_size,) * codebooks
         self.levels = tuple(levels) if levels is not None else (codebooks,)
         ascending = self.levels == tuple(sorted(set(self.levels)))
@@ -102,8 +108,10 @@ class ResidualVQ(Quantizer):
 
     @torch.no_grad()
     def encode(self, latents: Float[Tensor, "b d *grid"], levels: int | None = None) -> Int64[Tensor, "b q *grid"]:
-        steps = self._descend(_flat(latents).float(), checked_levels(levels, len(self.codebook_sizes)))
-        return _unflat(torch.stack([codes for _, codes, _ in steps], dim=-1), latents)
+        vectors, levels = _flat(latents).float(), checked_levels(levels, len(self.codebook_sizes))
+        if self.beam > 1:
+            return _unflat(self.bank.search_sums(vectors, levels, self.beam), latents)
+        return _unflat(torch.stack([codes for _, codes, _ in self._descend(vectors, levels)], dim=-1), latents)
 
     @torch.no_grad()
     def decode(self, codes: Int64[Tensor, "b q *grid"]) -> Float[Tensor, "b d *grid"]:

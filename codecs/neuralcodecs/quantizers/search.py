@@ -58,6 +58,42 @@ def nearest(vectors: Float32[Tensor, "n d"], codebook: Float32[Tensor, "k d"]) -
         return torch.cat([_argmin(torch.addmm(norms, part, codebook.T, alpha=-2)) for part in parts])
 
 
+def nearest_sums(
+    vectors: Float32[Tensor, "n d"], codebooks: Float32[Tensor, "q k d"], width: int
+) -> Int64[Tensor, "n q"]:
+    """Codes, one of each codebook, whose sum is near each vector: a beam search.
+
+    From level to level the ``width`` nearest sums are kept and all of them gone on from; at the end the nearest is
+    taken. With a width of 1 each level takes the code nearest to what is left over, whatever that leaves to the next.
+    Source: multi-path encoding of https://arxiv.org/abs/1509.05195.
+    """
+    tile = CPU_TILE if vectors.device.type == "cpu" else DEVICE_TILE
+    parts = vectors.split(max(1, tile // (width * codebooks.shape[1])))
+    norms = codebooks.square().sum(-1)
+    with exact_products(vectors.device):
+        return torch.cat([_beam(part, codebooks, norms, width) for part in parts])
+
+
+def _beam(
+    vectors: Float32[Tensor, "n d"], codebooks: Float32[Tensor, "q k d"], norms: Float32[Tensor, "q k"], width: int
+) -> Int64[Tensor, "n q"]:
+    (count, _), (levels, size, _) = vectors.shape, codebooks.shape
+    left = vectors[:, None]  # what each path of a vector has left over
+    codes = torch.zeros(count, 1, 0, dtype=torch.int64, device=vectors.device)
+    for level, codebook in enumerate(codebooks):
+        # |left - e|^2, paths having residuals of different length
+        distances = torch.addmm(norms[level], left.flatten(0, 1), codebook.T, alpha=-2).view(*left.shape[:2], size)
+        distances = (distances + left.square().sum(-1, keepdim=True)).flatten(1)
+        if level + 1 < levels:
+            found = distances.topk(min(width, distances.shape[1]), largest=False).indices
+        else:
+            found = _argmin(distances)[:, None]
+        path, code = found // size, found % size
+        codes = torch.cat([codes.gather(1, path[..., None].expand(-1, -1, level)), code[..., None]], dim=-1)
+        left = left.gather(1, path[..., None].expand(-1, -1, left.shape[-1])) - codebook[code]
+    return codes[:, 0]
+
+
 def _argmin(distances: Float32[Tensor, "n k"]) -> Int64[Tensor, " n"]:
     size = distances.shape[1]
     width = math.gcd(size, 64)
