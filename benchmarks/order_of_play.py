@@ -15,12 +15,12 @@ from pathlib import Path
 from statistics import fmean
 
 import torch
-from equal_quality import Average
+from equal_quality import Average, Judge
 from gan_step import ADAM, RATE, WINDOWS, Networks, Ours, Recipe
 from torch import Tensor
 
 from neuralcodecs import Codec
-from neuralcodecs.audio import Audio, GainAndMix, MultiScaleMel, files
+from neuralcodecs.audio import Audio, GainAndMix
 from neuralcodecs.audio.discriminators import MultiScaleSTFTDiscriminator
 from neuralcodecs.decoders import SEANetDecoder
 from neuralcodecs.encoders import SEANetEncoder
@@ -77,14 +77,6 @@ def small(seed: int) -> Networks:
     return Networks(codec.train(), MultiScaleSTFTDiscriminator(WINDOWS[1:4], filters=8))
 
 
-@torch.no_grad()
-def distance(codec: Codec, signals: list[Tensor], mel: MultiScaleMel) -> float:
-    codec.eval()
-    distances = [float(mel(codec.decode(codec.encode(s[None], LEVELS[-1])), s[None])) for s in signals]
-    codec.train()
-    return fmean(distances) / len(mel.stfts)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("order", choices=["together", "in_turn", "optimistic"])
@@ -95,10 +87,10 @@ def main() -> None:
     parser.add_argument("--crop", type=float, default=0.25, help="seconds")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    step, mel = step_of(options.order, small(options.seed)), MultiScaleMel(RATE)
+    step = step_of(options.order, small(options.seed))
     average = Average(step.learned())
-    paths = sorted(p for p in (options.data / "speech" / "test").iterdir() if p.suffix in (".flac", ".wav"))[:8]
-    signals = [files.read(path, RATE, 1)[0][:, : 2 * RATE] for path in paths]
+    judge = Judge(options.data / "speech" / "test", 8, torch.device("cpu"), Path())
+    judge.signals = [signal[:, : 2 * RATE] for signal in judge.signals]
     folders = ([str(options.data / "speech" / split)] for split in ("train", "val"))
     loading = Loading(workers=0, seed=options.seed, cache=True)
     data = AudioDataModule(*folders, RATE, 1, options.crop, options.batch, GainAndMix(), loading)
@@ -109,9 +101,9 @@ def main() -> None:
         step(batch.signal, batch.index, batch.seed, levels)
         average.update()
         if number % EVERY == 0:
-            raw = distance(step.codec(), signals, mel)
+            raw = judge(step.codec(), None, 0)["mel"]
             average.swap()
-            settled += [(raw, distance(step.codec(), signals, mel))] if number > SETTLED else []
+            settled += [(raw, judge(step.codec(), None, 0)["mel"])] if number > SETTLED else []
             average.swap()
             print(f"{options.order} {options.seed}: {number} steps, mel {raw:.3f}", flush=True)
         if number == options.steps:
