@@ -92,6 +92,10 @@ class FastQuantizer(Transparent):
     def encode_streams(self, latents: Float[Tensor, "b d *grid"], levels: int | None = None) -> tuple[Tensor, ...]:
         return self.encoding(partial(self.quantizer.encode_streams, levels=levels), (latents,), levels)
 
+    def widen(self, paths: int) -> None:
+        super().widen(paths)
+        self.encoding = Attempted()  # what is recorded is of the beam before
+
     def decode_streams(self, streams: tuple[Tensor, ...]) -> Float[Tensor, "b d *grid"]:
         return self.decoding(lambda *given: (self.quantizer.decode_streams(given),), streams)[0]
 

@@ -114,6 +114,10 @@ class Quantizer(Configured, nn.Module, ABC):
         """What ``encode_streams`` gives, of latents moved in so many steps to cost less; not all quantizers can."""
         raise CodecError(f"latents of {type(self).__name__} are not refined: encode without --refine")
 
+    def widen(self, paths: int) -> None:
+        """Encode from now on by a beam search of so many paths, for the same decoders; not all quantizers have one."""
+        raise CodecError(f"{type(self).__name__} has no beam search: encode without --beam")
+
     def tell(self, latents: Float[Tensor, "b d *grid"], captions: Sequence[bytes]) -> Float[Tensor, "b d *grid"]:
         """Quantized latents as if their codes had these captions, which most quantizers do not take."""
         return latents

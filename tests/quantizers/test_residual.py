@@ -96,7 +96,10 @@ def test_a_beam_codes_the_same_codebooks_with_less_error_at_any_number_of_levels
         assert one.shape == other.shape
         errors = [float(functional.mse_loss(quantizer.decode(codes), latents)) for codes in (one, other)]
         assert errors[1] < errors[0] if levels > 2 else errors[1] <= errors[0] + 1e-6
-    with pytest.raises(CodecError, match="beam 0: give at least 1"):
+        quantizer.widen(8)
+        assert torch.equal(quantizer.encode(latents, levels), other)
+        quantizer.widen(1)
+    with pytest.raises(CodecError, match="a beam of 0 paths: give at least 1"):
         ResidualVQ(DIM, beam=0)
 
 

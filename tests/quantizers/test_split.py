@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 import torch
+from torch.nn import functional
 
 from neuralcodecs import CodecError
 from neuralcodecs.quantizers.projected import Projected
@@ -62,3 +63,15 @@ def test_levels_may_end_before_the_last_codebook_and_keep_the_semantic_ones() ->
         mimi((1, 3), semantic=2)
     with pytest.raises(CodecError, match="1 levels asked for, this quantizer has 2 that are always in use"):
         mimi(semantic=2).encode(torch.randn(1, 6, 5), 1)
+
+
+def test_a_beam_is_of_the_acoustic_codes_alone() -> None:
+    quantizer, latents = mimi().eval(), torch.randn(2, 6, 50)
+    before = quantizer.encode(latents)
+    quantizer.widen(8)
+    after = quantizer.encode(latents)
+    assert torch.equal(after[:, :1], before[:, :1])
+    acoustic = quantizer.acoustic
+    half = functional.linear(latents.mT, acoustic.inward.weight.detach()).mT
+    errors = [float((acoustic.quantizer.decode(codes[:, 1:]) - half).square().mean()) for codes in (before, after)]
+    assert errors[1] < errors[0]

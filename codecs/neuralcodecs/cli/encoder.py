@@ -38,6 +38,8 @@ class Encoder:
         self._refine: int | None = options.refine
         self._silent = not default
         self.codec, self.identity = load_model(source, options, options.tile)
+        if options.beam is not None:
+            self.codec.quantizer.widen(options.beam)
         self.medium = self.codec.medium
         self._bitrate: float | None = options.bitrate if varies(self.codec) else None
         nominal = options.bitrate is not None and self._bitrate is None

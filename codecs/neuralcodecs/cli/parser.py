@@ -69,6 +69,7 @@ def _encode(commands: Commands) -> None:
     rate.add_argument("-b", "--bitrate", type=float, help="at most this: kbit/s for audio, bit/pixel for images")
     rate.add_argument("--levels", type=int, help="number of codebooks to use")
     parser.add_argument("--refine", type=int, metavar="STEPS", help="move latents (SGA), 1000 say: slow, smaller files")
+    parser.add_argument("--beam", type=int, metavar="PATHS", help="of a residual quantizer, 16 say: slower, less error")
     parser.add_argument("--prior", choices=["none", "static", "adaptive", "learned"], help=PRIOR)
     parser.add_argument("--coarse", type=int, metavar="N", help="send N levels; the learned prior predicts the others")
     parser.add_argument("--draw", type=int, metavar="SEED", help="draw what is predicted; default: the likeliest")

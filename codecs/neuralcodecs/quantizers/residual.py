@@ -73,9 +73,8 @@ class ResidualVQ(Quantizer):
         beam: int = 1,
     ) -> None:
         super().__init__()
-        if beam < 1:
-            raise CodecError(f"beam {beam}: give at least 1")
-        self.dim, self.beam = dim, beam
+        self.dim = dim
+        self.widen(beam)
         self.codebook_sizes = (codebook_size,) * codebooks
         self.levels = tuple(levels) if levels is not None else (codebooks,)
         ascending = self.levels == tuple(sorted(set(self.levels)))
@@ -125,6 +124,11 @@ class ResidualVQ(Quantizer):
     @property
     def settled(self) -> bool:
         return self.bank.complete
+
+    def widen(self, paths: int) -> None:
+        if paths < 1:
+            raise CodecError(f"a beam of {paths} paths: give at least 1")
+        self.beam = paths
 
     def update(self) -> None:
         self.bank.update()

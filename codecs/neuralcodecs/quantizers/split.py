@@ -81,6 +81,10 @@ class Split(Quantizer):
     def settled(self) -> bool:
         return self.semantic.settled and self.acoustic.settled
 
+    def widen(self, paths: int) -> None:
+        """Of the acoustic one; what the semantic codes mean is not bargained with."""
+        self.acoustic.widen(paths)
+
     def update(self) -> None:
         self.semantic.update()
         self.acoustic.update()

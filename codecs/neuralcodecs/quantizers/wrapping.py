@@ -36,6 +36,9 @@ class Wrapping(Quantizer, ABC):
     def discard(self) -> None:
         self.quantizer.discard()
 
+    def widen(self, paths: int) -> None:
+        self.quantizer.widen(paths)
+
 
 class Transparent(Wrapping, ABC):
     """One that also codes as the one inside it does, side streams and captions included."""
