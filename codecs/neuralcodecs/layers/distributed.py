@@ -1,10 +1,14 @@
-"""The few collectives that statistics need; every one does nothing without a process group."""
+"""What several processes that train together need: the few collectives of statistics, which do nothing without a
+process group, and gradients of what is not in use.
+"""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from jaxtyping import Float
+from torch import Tensor, nn
 
 
 def rank_and_world() -> tuple[int, int]:
@@ -30,6 +34,28 @@ def copy_from_first_rank(tensors: Sequence[Tensor]) -> None:
     flat = torch.cat([tensor.flatten() for tensor in tensors])
     dist.broadcast(flat, src=0)
     _unpack(flat, tensors)
+
+
+def idle(parts: Iterable[nn.Module]) -> Float[Tensor, ""] | float:
+    """A zero in which all parameters of parts that a batch does not use take part, each with a gradient of zeros.
+
+    DDP waits for a gradient of every parameter in every backward, and some would have none. Without a backward of it,
+    it costs next to nothing.
+    """
+    parameters = [p for part in parts for p in part.parameters()]
+    return _Idle.apply(*parameters) if parameters else 0.0
+
+
+class _Idle(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *parameters: Tensor) -> Tensor:
+        ctx.parameters = parameters
+        return parameters[0].new_zeros(())
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        pairs = zip(ctx.parameters, ctx.needs_input_grad, strict=True)
+        return tuple(torch.zeros_like(p) if needed else None for p, needed in pairs)
 
 
 def _unpack(flat: Tensor, tensors: Sequence[Tensor]) -> None:

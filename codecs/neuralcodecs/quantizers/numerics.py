@@ -1,10 +1,8 @@
 """What quantizers share: float32 at least, exact straight-through and checked levels."""
 
-from collections.abc import Iterable
-
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from neuralcodecs.errors import CodecError
 
@@ -29,11 +27,3 @@ def checked_levels(levels: int | None, available: int) -> int:
     if not 1 <= levels <= available:
         raise CodecError(f"{levels} levels asked for, this quantizer has 1 to {available}")
     return levels
-
-
-def idle(parts: Iterable[nn.Module]) -> Float[Tensor, ""] | float:
-    """A zero in which all parameters of parts that a batch does not use take part.
-
-    DDP waits for a gradient of every parameter, and with fewer levels some would have none.
-    """
-    return sum((p.flatten()[0] * 0 for part in parts for p in part.parameters()), 0.0)

@@ -6,7 +6,8 @@ from torch import Tensor
 
 from neuralcodecs.codec import Quantized, Quantizer, QuantizerFactory
 from neuralcodecs.errors import CodecError
-from neuralcodecs.quantizers.numerics import checked_levels, idle
+from neuralcodecs.layers.distributed import idle
+from neuralcodecs.quantizers.numerics import checked_levels
 
 
 class Split(Quantizer):

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from neuralcodecs.codec import Quantized, Quantizer, QuantizerFactory
 from neuralcodecs.errors import CodecError
-from neuralcodecs.quantizers.numerics import at_least_float32, checked_levels, idle, straight_through
+from neuralcodecs.layers.distributed import idle
+from neuralcodecs.quantizers.numerics import at_least_float32, checked_levels, straight_through
 
 
 class ResidualStack(Quantizer):

@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from neuralcodecs.criteria import Discriminator, Verdict
+from neuralcodecs.layers.distributed import idle
 from neuralcodecs.layers.fused import l1_distance
 from neuralcodecs.training.games import Game, Hinge, Regularizer
 from neuralcodecs.training.seeds import derive
@@ -84,7 +85,7 @@ class Adversary(nn.Module):
         """
         playing, learns = self.decide(batch, seed)
         if not playing:
-            return {"discriminator": self._idle(output)}
+            return {"discriminator": Term(output.leaf.new_zeros(()) + idle([self.discriminator]), 0.0)}
         real, fake = self._judge(target), self._judge(output.leaf)
         generator = torch.stack([self.game.generator(v.logits) for v in fake]).mean()
         terms = {"adversarial": Term(generator, self.weight, on_output=True)}
@@ -94,8 +95,9 @@ class Adversary(nn.Module):
         terms |= self._own(real, fake)
         if learns:
             return terms
-        idle = self._idle(output).value
-        return terms | {n: Term(t.value.detach() + idle, 0.0) for n, t in terms.items() if not t.on_output}
+        # a loss with weight 0 would go back through the whole discriminator for nothing
+        rests = idle([self.discriminator])
+        return terms | {n: Term(t.value.detach() + rests, 0.0) for n, t in terms.items() if not t.on_output}
 
     def _own(self, real: list[Verdict], fake: list[Verdict]) -> Terms:
         """The terms with which the discriminator learns."""
@@ -110,11 +112,3 @@ class Adversary(nn.Module):
     def _judge(self, signal: Float[Tensor, "b c *space"]) -> list[Verdict]:
         """Verdicts with logits in fp32: near the hinge half precision rounds most of what they tell away."""
         return [Verdict(v.logits.float(), v.features) for v in self.discriminator(signal)]
-
-    def _idle(self, output: Output) -> Term:
-        """A zero that all parameters take part in: DDP waits for every gradient in every backward.
-
-        That of a loss with weight 0 would go through the whole discriminator for nothing.
-        """
-        zero = output.leaf.new_zeros(())
-        return Term(torch.stack([zero, *(p.flatten()[0] * 0 for p in self.discriminator.parameters())]).sum(), 0.0)
