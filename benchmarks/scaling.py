@@ -55,23 +55,24 @@ def main() -> None:
     cuda = torch.cuda.is_available()
     folders = ([str(options.data / "speech" / split)] for split in ("train", "val"))
     data = AudioDataModule(*folders, RATE, 1, options.crop, options.batch, GainAndMix(), Loading(options.workers))
-    trainer = L.Trainer(
-        accelerator="gpu" if cuda else "cpu",
-        devices=options.devices,
-        strategy="ddp" if options.devices > 1 else "auto",
-        precision="bf16-mixed" if cuda else "32-true",
-        benchmark=True,
-        max_steps=options.steps,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        limit_val_batches=0,
-        use_distributed_sampler=False,
-        callbacks=[Clock(options.steps // 2, options.execution), SaveOnExit()],
-        default_root_dir=tempfile.mkdtemp(),
-    )
-    trainer.fit(task(options.execution), data)
+    with tempfile.TemporaryDirectory() as folder:  # for the checkpoint at the end
+        trainer = L.Trainer(
+            accelerator="gpu" if cuda else "cpu",
+            devices=options.devices,
+            strategy="ddp" if options.devices > 1 else "auto",
+            precision="bf16-mixed" if cuda else "32-true",
+            benchmark=True,
+            max_steps=options.steps,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            limit_val_batches=0,
+            use_distributed_sampler=False,
+            callbacks=[Clock(options.steps // 2, options.execution), SaveOnExit()],
+            default_root_dir=folder,
+        )
+        trainer.fit(task(options.execution), data)
 
 
 if __name__ == "__main__":
